@@ -1,0 +1,34 @@
+"""Decides which verb of the service runs: `python -m services <verb>`."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "serve": ("services.serve", "serve the release in service over HTTP"),
+    "predict": ("services.predict", "answer for past views, to be scored"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one verb and returns its exit code; an error of the user's input is printed and gives 2."""
+    parser = argparse.ArgumentParser(prog="python -m services", description="Serves recommendations from a release.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for name, (_, summary) in COMMANDS.items():
+        verbs.add_parser(name, help=summary, description=summary, add_help=False)
+    verb = parser.parse_args(arguments[:1]).verb
+    module = importlib.import_module(COMMANDS[verb][0])
+    own = argparse.ArgumentParser(prog=f"python -m services {verb}", description=COMMANDS[verb][1])
+    module.add_arguments(own)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return int(module.run(own.parse_args(arguments[1:])))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""Decides how the service is put together: settings in, application out, nothing done before it starts."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import FastAPI
+
+import services
+from services.errors import add_error_handlers
+from services.metrics import Metrics
+from services.middleware import RequestEnvelope
+from services.readiness import Readiness
+from services.routes import router
+from services.settings import Settings
+
+
+def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
+    """The application; `clock` gives seconds since the epoch. The release is loaded once the server has started."""
+    app = FastAPI(
+        title="Nearfeed",
+        version=services.__version__,
+        description="Recommendations from a verified release, in candidate order: there is no ranking stage yet.",
+        lifespan=_lifespan,
+        max_body_size=settings.max_body_bytes,
+    )
+    app.state.settings = settings
+    app.state.clock = clock
+    app.state.metrics = Metrics()
+    app.state.readiness = Readiness()
+    app.add_middleware(RequestEnvelope, metrics=app.state.metrics)
+    add_error_handlers(app)
+    app.include_router(router)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Loads the release in a thread beside the running server, and waits for that thread at the end."""
+    loading = asyncio.create_task(asyncio.to_thread(app.state.readiness.load, app.state.settings))
+    yield
+    await loading

@@ -1,0 +1,32 @@
+"""Decides what a stage hands to the next: articles with scores, best first, from one source."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+Source = Literal["two_tower", "popular_in_region", "popular", "catalogue"]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Distinct rows of the catalogue ([n] int64), best first, their scores ([n] float64) and where they come from."""
+
+    source: Source
+    rows: Rows
+    scores: Scores
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def where(self, mask: Mask) -> "Candidates":
+        """Those for which `mask` ([n] bool) is true, in the same order."""
+        return Candidates(self.source, self.rows[mask], self.scores[mask])
+
+    def first(self, k: int) -> "Candidates":
+        """The best `k`, or all where there are fewer."""
+        return Candidates(self.source, self.rows[:k], self.scores[:k])

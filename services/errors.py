@@ -1,0 +1,54 @@
+"""Decides what an error looks like to a caller: JSON with the request's id, a sentence, and the fields at fault."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+MAX_FIELDS = 20
+MAX_TEXT = 200
+UNREADABLE = 400  # what FastAPI answers to a body that breaks its JSON reader in another way than by its syntax
+
+
+def error_response(
+    request_id: str,
+    status: int,
+    error: str,
+    fields: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An ErrorAnswer as ASCII JSON: what it quotes of the input may hold characters that UTF-8 cannot."""
+    body = json.dumps({"request_id": request_id, "error": error, "fields": list(fields)})
+    return Response(body, status, headers=headers, media_type="application/json")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Gives every error that routes and framework raise the same form."""
+    app.add_exception_handler(RequestValidationError, _bad_input)
+    app.add_exception_handler(HTTPException, _refused)
+
+
+async def _bad_input(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [_field(entry) for entry in error.errors()[:MAX_FIELDS]]
+    return error_response(request.state.request_id, 422, "the request is not valid", fields)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == UNREADABLE:
+        fields = [{"field": "body", "message": "cannot be read as JSON"}]
+        return error_response(request.state.request_id, 422, "the request is not valid", fields)
+    return error_response(request.state.request_id, error.status_code, str(error.detail), headers=error.headers)
+
+
+def _field(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Names the field as in `recent_article_ids.3`; the body as a whole is `body`."""
+    location = [str(part) for part in entry["loc"]]
+    inside = location[1:] if entry["type"] != "json_invalid" else []
+    reason = entry["msg"] if entry["type"] != "json_invalid" else f"is not JSON: {entry['ctx']['error']}"
+    return {"field": (".".join(inside) or location[0])[:MAX_TEXT], "message": str(reason)[:MAX_TEXT]}

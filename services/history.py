@@ -1,0 +1,45 @@
+"""Decides what the model is told of a user: the last articles viewed, where, and in which hour."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.catalogue import Catalogue
+from services.release import Release
+from services.towers import Floats
+
+HOUR = 3_600_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """A user's views as rows, oldest first, no row twice in succession, and the number of ids that are no article."""
+
+    rows: Sequence[int]
+    unknown: int
+
+
+def history(article_ids: Sequence[str], longest: int, catalogue: Catalogue) -> History:
+    """The last `longest` of `article_ids` (oldest first): unknown ids drop out, then consecutive repeats collapse."""
+    known = catalogue.known(article_ids)
+    collapsed = [row for row, _ in itertools.groupby(known)]
+    return History(collapsed[-longest:], len(article_ids) - len(known))
+
+
+def user_vector(release: Release, rows: Sequence[int], region_id: str | None, time: int) -> Floats:
+    """The user tower's vector [vector_dim] for a history of `rows` at `time` (microseconds, taken as it is).
+
+    Shapes are always [1, history, token_dim], so that the model is traced and optimised once.
+    """
+    sizes = release.dimensions
+    tokens = np.zeros((1, sizes.history, sizes.token_dim), np.float32)
+    tokens[0, : len(rows)] = release.tokens[np.asarray(rows, dtype=np.int64)]
+    lengths = np.array([len(rows)], np.int32)
+    return release.towers.user_vectors(tokens, lengths, [region_id or ""], np.array([time], np.int64))[0]
+
+
+def full_hour(time: int) -> int:
+    """`time` (microseconds) rounded down to the hour: the same request has the same answer until the hour is over."""
+    return time - time % HOUR

@@ -1,0 +1,137 @@
+"""Decides whether a release may be used: verified first, opened second, checked against its manifest third."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from preprocessing import artifact
+from services import catalogue, popularity, retrieval, runtime, towers
+from services.catalogue import Catalogue
+from services.popularity import Popularity
+from services.towers import Floats, UserTower
+
+KIND = "release"
+FILES = ("articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "warmup.json")
+TOWERS = "towers"
+
+
+class ReleaseError(ValueError):
+    """A release cannot be served; the message names the file and the rule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimensions:
+    """Sizes that the manifest's `contents` fix: longest history, width of a token and of a vector."""
+
+    history: int
+    token_dim: int
+    vector_dim: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """All that a release brings, in memory. `tokens` [n, token_dim] and `vectors` [n, vector_dim] are in row order."""
+
+    id: str
+    dimensions: Dimensions
+    towers: UserTower
+    index: Any
+    tokens: Floats
+    vectors: Floats
+    catalogue: Catalogue
+    popularity: Popularity
+    warmup: tuple[dict[str, Any], ...]
+
+
+def current(releases: str) -> str:
+    """Path of the release that CURRENT names below the folder `releases`.
+
+    Raises ReleaseError when CURRENT is missing or malformed or the manifest is not the one it was written for, and
+    ArtifactError when there is no such release.
+    """
+    where = artifact.join(releases, artifact.CURRENT)
+    try:
+        pointer = json.loads(artifact.read_text(where))
+        release_id, digest = str(pointer["id"]), pointer["manifest_sha256"]
+    except FileNotFoundError as error:
+        raise ReleaseError(f"{where} is missing: no release is in service") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ReleaseError(f"{where} is no object with id and manifest_sha256: {error}") from error
+    if not re.fullmatch(r"[0-9a-f]{16}", release_id):
+        raise ReleaseError(f"{where} names release {release_id!r}, an id is 16 hex digits")
+    path = artifact.join(releases, release_id)
+    manifest = artifact.read_manifest(path, KIND)
+    text = artifact.read_text(artifact.join(path, artifact.MANIFEST))
+    if hashlib.sha256(text.encode()).hexdigest() != digest or manifest.id != release_id:
+        raise ReleaseError(f"{artifact.join(path, artifact.MANIFEST)} is not the manifest that {where} was written for")
+    return path
+
+
+def load(path: str, threads: int) -> Release:
+    """Verifies the release at `path` (local or a URL), then opens it with pools of `threads` threads.
+
+    Raises ArtifactError where manifest, sizes or hashes are wrong, ReleaseError where the files do not fit each other.
+    """
+    with artifact.open_artifact(path, KIND) as (folder, manifest):
+        _check_manifest(path, manifest)
+        runtime.set_threads(threads)
+        return _open(folder, manifest)
+
+
+def _check_manifest(path: str, manifest: artifact.Manifest) -> None:
+    where = artifact.join(path, artifact.MANIFEST)
+    absent = [name for name in (*FILES, f"{TOWERS}/saved_model.pb") if name not in manifest.files]
+    if absent:
+        raise ReleaseError(f"{where} does not list {', '.join(absent)}, which every release has")
+    if manifest.contents.get("ranking") is not None:
+        raise ReleaseError(f"{where} describes a ranking model, this version of the service has no ranking stage")
+    needed = {"history", "token_dim", "vector_dim", "on_offer", "index"}
+    if needed - set(manifest.contents):
+        raise ReleaseError(f"{where} has no {', '.join(sorted(needed - set(manifest.contents)))} in its contents")
+
+
+def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
+    contents = manifest.contents
+    sizes = Dimensions(contents["history"], contents["token_dim"], contents["vector_dim"])
+    with _naming(folder / "catalogue.parquet") as file:
+        articles = catalogue.read(file)
+    with _naming(folder / "popularity.parquet") as file:
+        popular = popularity.read(file, articles)
+    with _naming(folder / "tokens.npy") as file:
+        tokens = _matrix(file, (len(articles), sizes.token_dim))
+    with _naming(folder / "vectors.npy") as file:
+        vectors = _matrix(file, (len(articles), sizes.vector_dim))
+    with _naming(folder / "articles.faiss") as file:
+        nprobe = contents["index"].get("nprobe")
+        index = retrieval.read(file, sizes.vector_dim, len(articles), contents["on_offer"], nprobe)
+    with _naming(folder / "warmup.json") as file:
+        warmup = tuple(json.loads(file.read_text(encoding="utf-8")))
+    with _naming(folder / TOWERS) as file:
+        saved = towers.read(file, sizes.history, sizes.token_dim)
+    return Release(manifest.id, sizes, saved, index, tokens, vectors, articles, popular, warmup)
+
+
+@contextlib.contextmanager
+def _naming(file: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Turns what a reader raises over a file into a ReleaseError that begins with the file's name."""
+    try:
+        yield file
+    except (ValueError, TypeError, KeyError, OSError, EOFError, RuntimeError, pa.ArrowException) as error:
+        raise ReleaseError(f"{file}: {error}") from error
+
+
+def _matrix(file: pathlib.Path, shape: tuple[int, int]) -> Floats:
+    matrix = np.load(file, allow_pickle=False)
+    if matrix.shape != shape or matrix.dtype != np.float32:
+        raise ValueError(f"is {matrix.dtype} {matrix.shape}, the manifest and the catalogue ask for float32 {shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"row {int(np.argmin(np.isfinite(matrix).all(axis=1)))} is not finite")
+    return np.ascontiguousarray(matrix)

@@ -1,0 +1,132 @@
+"""Decides which calls there are, and how each meets the recommender."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+import services
+from services import recommender, schemas
+from services.readiness import NotReady
+from services.recommender import Recommender
+
+STAGES = {"candidates": "two_tower", "ranking": None}
+ANSWERS = "candidate order: this release has no ranking model"
+
+router = APIRouter()
+
+
+def ready_recommender(request: Request) -> Recommender:
+    """What answers at present; 503 with Retry-After while nothing can."""
+    state = request.app.state.readiness.state
+    if isinstance(state, NotReady):
+        headers = {"Retry-After": str(request.app.state.settings.retry_after_seconds)}
+        raise HTTPException(503, f"not ready: {state.reason}", headers)
+    assert isinstance(state, Recommender)
+    return state
+
+
+Answering = Annotated[Recommender, Depends(ready_recommender)]
+ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"model": schemas.ErrorAnswer, "description": "Bad input, with the field's name"},
+    503: {"model": schemas.ErrorAnswer, "description": "Not ready; see Retry-After"},
+}
+
+
+@router.post("/v1/recommendations", responses=ERRORS)
+def recommend(body: schemas.RecommendationRequest, request: Request, answering: Answering) -> schemas.Recommendations:
+    """Recommends articles for a history of views. Stateless: the history comes with the request, and `user_id` alone
+    is answered like a user without history, from what is popular in the region, then overall. The same request has the
+    same answer (but for its id) until the hour is over.
+    """
+    question = recommender.Request(
+        time=_now(request),
+        k=body.k,
+        user_id=body.user_id,
+        region_id=body.region_id,
+        recent_article_ids=body.recent_article_ids or (),
+        exclude_article_ids=body.exclude_article_ids or (),
+    )
+    answer = answering.answer(question)
+    request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
+    return schemas.Recommendations(
+        request_id=request.state.request_id,
+        release_id=answering.release.id,
+        variant=None,
+        degraded=answer.degraded,
+        items=_places(answer.items),
+    )
+
+
+@router.get(
+    "/v1/articles/{article_id:path}/similar",
+    responses={**ERRORS, 404: {"model": schemas.ErrorAnswer, "description": "The release does not know the article"}},
+)
+def similar(
+    article_id: schemas.Id, request: Request, answering: Answering, k: Annotated[schemas.K, Query()] = schemas.DEFAULT_K
+) -> schemas.SimilarArticles:
+    """The articles on offer whose vectors are nearest to this article's, without itself. Any id works, also one with
+    slashes; percent-encode what a path cannot hold.
+    """
+    try:
+        items = answering.similar(article_id, k, _now(request))
+    except recommender.UnknownArticleError as error:
+        raise HTTPException(404, str(error)) from error
+    return schemas.SimilarArticles(
+        request_id=request.state.request_id,
+        release_id=answering.release.id,
+        article_id=article_id,
+        items=_places(items),
+    )
+
+
+@router.get("/healthz")
+async def healthz() -> schemas.Health:
+    """Alive: the process answers. Says nothing about the release."""
+    return schemas.Health()
+
+
+@router.get("/readyz", responses={503: {"model": schemas.ReadinessAnswer, "description": "Not ready, and why"}})
+async def readyz(request: Request, response: Response) -> schemas.ReadinessAnswer:
+    """Ready: the release is loaded and verified, and answers as it did when it was built."""
+    state = request.app.state.readiness.state
+    if isinstance(state, NotReady):
+        response.status_code = 503
+        response.headers["Retry-After"] = str(request.app.state.settings.retry_after_seconds)
+        return schemas.ReadinessAnswer(ready=False, release_id=None, reason=state.reason)
+    return schemas.ReadinessAnswer(ready=True, release_id=state.release.id, reason=None)
+
+
+@router.get("/version")
+async def version(request: Request) -> schemas.Version:
+    """The version of the service, the commit it was built from, the release that answers, and the stages it has."""
+    return schemas.Version(
+        version=services.__version__,
+        commit=request.app.state.settings.commit,
+        release_id=_release_id(request),
+        stages=dict(STAGES),
+        answers=ANSWERS,
+    )
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(request: Request) -> Response:
+    """Prometheus figures: requests, latency, degraded answers, unknown articles, the release."""
+    return Response(request.app.state.metrics.exposition(_release_id(request)), media_type=CONTENT_TYPE_LATEST)
+
+
+def _release_id(request: Request) -> str | None:
+    state = request.app.state.readiness.state
+    return None if isinstance(state, NotReady) else str(state.release.id)
+
+
+def _now(request: Request) -> int:
+    return int(request.app.state.clock() * 1_000_000)
+
+
+def _places(items: Sequence[recommender.Item]) -> list[schemas.RecommendedArticle]:
+    return [
+        schemas.RecommendedArticle(article_id=item.article_id, score=item.score, position=place, source=item.source)
+        for place, item in enumerate(items, start=1)
+    ]

@@ -1,0 +1,121 @@
+"""Decides what HTTP requests and answers look like; every limit on input is here."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from services.candidates import Source
+from services.recommender import Degraded
+
+MAX_K = 200
+DEFAULT_K = 20
+MAX_IDS = 1_000
+MAX_ID_CHARACTERS = 512
+
+
+def _without_control_characters(text: str) -> str:
+    position = next((i for i, character in enumerate(text) if ord(character) < 32 or 127 <= ord(character) < 160), None)
+    if position is not None:
+        raise ValueError(f"character {position} is the control character U+{ord(text[position]):04X}, ids have none")
+    return text
+
+
+def _refuse(value: Any) -> None:
+    if value is not None:
+        raise ValueError("not supported by this version")
+
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), AfterValidator(_without_control_characters)]
+Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
+K = Annotated[int, Field(ge=1, le=MAX_K)]
+NotSupported = Annotated[Any, BeforeValidator(_refuse)]
+
+
+class RecommendationRequest(BaseModel):
+    """Who asks, from where, after viewing what."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user_id: Id | None = Field(
+        None,
+        description="Accepted, but there is no stored history yet: without recent_article_ids the answer is that "
+        "for a user without history.",
+    )
+    region_id: Id | None = Field(None, description="Where the user is; null is a region of its own.")
+    recent_article_ids: Ids | None = Field(
+        None,
+        description="Articles viewed, oldest first. They are seen: none of them is recommended. Ids that the release "
+        "does not know are left out, consecutive repeats count once, the last 50 are used.",
+    )
+    k: K = Field(DEFAULT_K, description="How many articles; fewer come back only when there are no more on offer.")
+    exclude_article_ids: Ids | None = Field(None, description="Articles that must not be recommended.")
+    filters: NotSupported = Field(None, description="Not supported by this version: anything but null is refused.")
+    explain: NotSupported = Field(None, description="Not supported by this version: anything but null is refused.")
+
+
+class RecommendedArticle(BaseModel):
+    """One place of the answer."""
+
+    article_id: str
+    score: float = Field(description="Inner product for two_tower, popularity for the other sources, 0 for catalogue.")
+    position: int = Field(ge=1)
+    source: Source
+
+
+class Recommendations(BaseModel):
+    """The answer to a recommendation request, best first."""
+
+    request_id: str
+    release_id: str
+    variant: str | None = Field(None, description="Arm of an experiment; there are none yet.")
+    degraded: Degraded | None = Field(description="Why the answer is not the best possible one; null if it is.")
+    items: Sequence[RecommendedArticle]
+
+
+class SimilarArticles(BaseModel):
+    """Nearest articles, best first."""
+
+    request_id: str
+    release_id: str
+    article_id: str
+    items: Sequence[RecommendedArticle]
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: Literal["alive"] = "alive"
+
+
+class ReadinessAnswer(BaseModel):
+    """Whether recommendations can be asked for, and if not, why."""
+
+    ready: bool
+    release_id: str | None
+    reason: str | None
+
+
+class Version(BaseModel):
+    """What is running and what it can do."""
+
+    version: str
+    commit: str | None
+    release_id: str | None
+    stages: dict[str, str | None]
+    answers: str
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of the request."""
+
+    field: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Any answer that is not a success."""
+
+    request_id: str
+    error: str
+    fields: Sequence[FieldError] = ()

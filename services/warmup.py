@@ -1,0 +1,46 @@
+"""Decides whether a loaded release answers as it did when it was built; only then may it be served."""
+
+import numpy as np
+
+from services.history import history, user_vector
+from services.recommender import Recommender, Request
+from services.release import Release, ReleaseError
+
+TOLERANCE = 1e-4
+
+
+def check(release: Release) -> None:
+    """Asks every request stored in `warmup.json` and compares the user vectors.
+
+    Raises ReleaseError naming the first request whose vector is further than 1e-4 from the stored one in any number, or
+    that cannot be asked. Every part of an answer has run once afterwards.
+    """
+    for number, stored in enumerate(release.warmup):
+        try:
+            difference = _difference(release, stored["history"], stored["region_id"], stored["time"], stored["vector"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReleaseError(f"warmup.json: request {number} cannot be asked: {error!r}") from error
+        if not difference <= TOLERANCE:
+            raise ReleaseError(
+                f"warmup.json: request {number} (history {stored['history'][:3]}..., region {stored['region_id']!r}) "
+                f"is {difference:.6g} away from its stored vector, at most {TOLERANCE} is allowed"
+            )
+    _answer_once(release)
+
+
+def _difference(
+    release: Release, article_ids: list[str], region_id: str | None, time: int, vector: list[float]
+) -> float:
+    views = history(article_ids, release.dimensions.history, release.catalogue)
+    if views.unknown:
+        raise ValueError(f"{views.unknown} of its articles are not in catalogue.parquet")
+    expected = np.array(vector, dtype=np.float64)
+    if expected.shape != (release.dimensions.vector_dim,):
+        raise ValueError(f"its vector has shape {expected.shape}, needs ({release.dimensions.vector_dim},)")
+    return float(np.abs(user_vector(release, views.rows, region_id, time) - expected).max())
+
+
+def _answer_once(release: Release) -> None:
+    if len(release.catalogue):
+        latest = release.warmup[-1]["time"] if release.warmup else 0
+        Recommender(release).answer(Request(time=latest, k=20, recent_article_ids=release.catalogue.article_ids[:1]))

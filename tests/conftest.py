@@ -1,0 +1,37 @@
+"""Decides which real components tests share: one BigQuery emulator a run, one dataset of it a test."""
+
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from preprocessing.emulator import Emulator
+
+if TYPE_CHECKING:
+    from preprocessing.bigquery import Connection
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A running emulator; fails where its virtual environment is missing."""
+    with Emulator(tmp_path_factory.mktemp("emulator")) as running:
+        yield running
+
+
+@pytest.fixture
+def connection(emulator: Emulator) -> Iterator["Connection"]:
+    """A connection to an empty dataset, which is dropped after the test."""
+    from preprocessing.bigquery import Connection
+
+    made = Connection(
+        project=emulator.project,
+        dataset=f"test_{uuid.uuid4().hex}",
+        endpoint=emulator.endpoint,
+        storage_endpoint=emulator.storage_endpoint,
+    )
+    client = made.client()
+    client.create_dataset(made.dataset)
+    yield made
+    client.delete_dataset(made.dataset, delete_contents=True)
+    client.close()

@@ -1,0 +1,133 @@
+"""Decides what the tests of the service share: a small real release, loaded and served."""
+
+import asyncio
+import dataclasses
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services import release, warmup
+from services.app import create_app
+from services.recommender import Recommender
+from services.release import Release
+from services.settings import Settings
+from tests.services import tiny
+
+START_SECONDS = 240
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A running process of the service."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def readyz(self) -> httpx.Response:
+        return httpx.get(f"{self.url}/readyz", timeout=30)
+
+    def wait_until(self, settled: Callable[[httpx.Response], bool]) -> httpx.Response:
+        """Asks /readyz until its answer has settled."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}")
+            try:
+                answer = self.readyz()
+            except httpx.TransportError:
+                time.sleep(0.1)
+                continue
+            if settled(answer):
+                return answer
+            time.sleep(0.1)
+        raise AssertionError("the server did not settle in time")
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("towers") / "towers"
+    tiny.write_towers(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory, towers: pathlib.Path) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("releases")
+    tiny.publish(folder, towers)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def loaded(releases: pathlib.Path) -> Release:
+    opened = release.load(release.current(str(releases)), threads=1)
+    warmup.check(opened)
+    return opened
+
+
+@pytest.fixture
+def recommender(loaded: Release) -> Recommender:
+    return Recommender(loaded)
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Iterator[Callable[[pathlib.Path], Server]]:
+    """Starts `python -m services serve` on a free port; every server is stopped at the end."""
+    started: list[Server] = []
+
+    def start(folder: pathlib.Path) -> Server:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "services", "serve", "--releases", str(folder), "--port", str(port)]
+        environment = {**os.environ, "NEARFEED_COMMIT": "abc123", "NEARFEED_THREADS": "1"}
+        server = Server(f"http://127.0.0.1:{port}", subprocess.Popen(command, env=environment))
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.process.terminate()
+        assert server.process.wait(timeout=60) in {0, -15}
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[[pathlib.Path], Server], releases: pathlib.Path) -> Server:
+    running = start_server(releases)
+    running.wait_until(lambda answer: answer.status_code == 200)
+    return running
+
+
+@pytest.fixture
+def make_app(releases: pathlib.Path) -> Callable[[Recommender | None], FastAPI]:
+    """An application at 2020-01-02T00:30Z, answering from the given recommender, or still loading."""
+
+    def make(answering: Recommender | None) -> FastAPI:
+        app = create_app(Settings(releases=str(releases), threads=1), clock=lambda: tiny.MIDNIGHT / 1e6 + 1800)
+        if answering is not None:
+            app.state.readiness.state = answering
+        return app
+
+    return make
+
+
+@pytest.fixture
+def call() -> Callable[..., httpx.Response]:
+    """Sends one request to an application inside this process, without starting it."""
+
+    def send(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(ask())
+
+    return send

@@ -1,0 +1,147 @@
+"""Decides how a candidate model comes about: dataset in, two towers out, the best of the evaluations on the newest slice."""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from preprocessing import artifact
+from training.articles import Articles
+from training.dataset import Dataset, open_dataset
+from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
+from training.export import export_towers
+from training.inputs import InputConfig, Inputs
+from training.loop import TrainResult, train_and_evaluate
+from training.network import CandidateNetwork, NetworkConfig
+from training.optimizer import AdamConfig, LearningRate
+from training.sampling import NegativeSampler
+
+METRIC = "MAP"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that decides a candidate model beside its dataset. Training ends after `max_steps`, or after `patience` evaluations
+    (one every `eval_every` steps) without a better MAP."""
+
+    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    inputs: InputConfig = dataclasses.field(default_factory=InputConfig)
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    max_steps: int = 3000
+    eval_every: int = 250
+    patience: int = 3
+    seed: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, metavar="DATASET", help="a dataset: FOLDER/<id>")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of models: the new one is FOLDER/<id>")
+    parser.add_argument("--work", required=True, metavar="FOLDER", help="local folder for checkpoints and TensorBoard logs")
+    for holder in (NetworkConfig, InputConfig, Config):
+        group = parser.add_argument_group(holder.__doc__.split("\n")[0] if holder.__doc__ else None)
+        for field in dataclasses.fields(holder):
+            if isinstance(field.default, int | float):
+                group.add_argument(_flag(field.name), type=type(field.default), default=field.default)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints `{"id", "path", "reused", ...figures}`. A run that was killed goes on from its last checkpoint in `--work`."""
+    config = _config(args)
+    with open_dataset(args.dataset) as dataset:
+        identity = artifact.Identity(
+            kind="candidate",
+            config=dataclasses.asdict(config),
+            parents={"dataset": dataset.manifest.id},
+            source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
+            lock_digest=artifact.lock_digest("training"),
+        )
+        path = artifact.join(args.out, identity.id)
+        reused = artifact.exists(path)
+        if not reused:
+            work = pathlib.Path(args.work) / identity.id
+            with artifact.create(path, identity) as draft:
+                _build(draft, dataset, config, work)
+            shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    manifest = artifact.read_manifest(path, "candidate")
+    print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
+    return 0
+
+
+def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[CandidateNetwork, Inputs, TrainResult]:
+    """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights."""
+    inputs = Inputs(dataset, config.network.history, config.inputs, config.seed)
+
+    def build(params: Config, step: tf.Variable) -> CandidateNetwork:
+        articles = Articles(dataset, inputs.training_views, params.network.min_views)
+        sampler = NegativeSampler(inputs.training_views, params.network.uniform_share, params.seed)
+        sizes = {name: int(entry["size"]) for name, entry in dataset.contents["vocabularies"].items()}
+        sizes["title"] = int(dataset.contents["title_buckets"])
+        return CandidateNetwork(params.network, articles, sampler, sizes, inputs.newest, params.seed, step)
+
+    rate = LearningRate(config.learning_rate, config.warmup_steps)
+    optimizer = AdamConfig(rate, clip_norm=config.clip_norm)
+    estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=config.eval_every), optimizer)
+    evaluation = EvalSpec(inputs.evaluate, config.eval_every, METRIC, config.patience)
+    result = train_and_evaluate(estimator, TrainSpec(inputs.train, config.max_steps), evaluation)
+    network = estimator.network
+    if not isinstance(network, CandidateNetwork):
+        raise TypeError(f"the estimator holds a {type(network).__name__}")
+    return network, inputs, result
+
+
+def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathlib.Path) -> None:
+    network, inputs, result = train(dataset, config, work)
+    export_towers(network, dataset, draft.folder / "towers")
+    pq.write_table(_queries(dataset, inputs), draft.folder / "queries.parquet")
+    (draft.folder / "history.json").write_text(json.dumps(result.history, indent=1), encoding="utf-8")
+    dim = config.network.dim
+    draft.contents |= {
+        "vector_dim": dim,
+        "token_dim": dim,
+        "history": config.network.history,
+        "embedding_dim": network.articles.embedding_dim,
+    }
+    draft.figures |= {
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "evaluation": result.best_metrics,
+        "evaluation_queries": len(inputs.queries["length"]),
+        "views": inputs.views,
+        "views_per_second": round(result.examples_per_second),
+        "train_seconds": round(result.seconds, 1),
+    }
+
+
+def _queries(dataset: Dataset, inputs: Inputs) -> pa.Table:
+    regions = [*dataset.vocabulary("region_id"), None]
+    queries = inputs.queries
+    last = queries["length"] - 1
+    pick = range(len(last))
+    return pa.table(
+        {
+            "history": pa.array([queries["article"][i, : last[i]] for i in pick], pa.list_(pa.int64())),
+            "region_id": pa.array([regions[queries["region"][i, last[i]]] for i in pick], pa.string()),
+            "time": pa.array([queries["time"][i, last[i]] for i in pick], pa.int64()),
+            "target": pa.array([queries["article"][i, last[i]] for i in pick], pa.int64()),
+        }
+    )
+
+
+def _config(args: argparse.Namespace) -> Config:
+    def make(holder: Any, **given: Any) -> Any:
+        names = {field.name for field in dataclasses.fields(holder)} & set(vars(args))
+        return holder(**{name: getattr(args, name) for name in names}, **given)
+
+    return make(Config, network=make(NetworkConfig), inputs=make(InputConfig))
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,150 @@
+"""Decides how the towers learn: next-article softmax at every position of a window, and how they are judged."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from training import losses, metrics
+from training.articles import Articles
+from training.estimator import EstimatorSpec, Mode
+from training.sampling import NegativeSampler
+from training.towers import ArticleEncoder, ContextEncoder, UserTower
+
+Features = dict[str, tf.Tensor]
+MICROS_PER_DAY = 86_400_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Size and noise of the candidate model.
+
+    `history`: longest history; `min_views`: views from which an article has an id of its own; `id_dropout`: share of articles whose id
+    is hidden in a step, so that content and the shared ids learn to stand in; `negatives`: sampled for each step, of which
+    `uniform_share` uniformly over the catalogue and the rest by views.
+    """
+
+    dim: int = 64
+    heads: int = 2
+    blocks: int = 2
+    history: int = 50
+    dropout: float = 0.2
+    min_views: int = 2
+    id_dropout: float = 0.1
+    negatives: int = 1024
+    uniform_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "heads", "blocks", "history", "min_views", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+        if not 0 <= self.id_dropout < 1:
+            raise ValueError(f"id_dropout is {self.id_dropout}: expected a number from 0 to below 1")
+
+
+class CandidateNetwork(keras.layers.Layer):
+    """Owner of both towers. `newest`: int64 microseconds, the end of the logs, from which example age counts."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        articles: Articles,
+        sampler: NegativeSampler,
+        sizes: dict[str, int],
+        newest: int,
+        seed: int,
+        step: tf.Variable,
+    ) -> None:
+        super().__init__(name="candidate")
+        self.config, self.articles, self.sampler = config, articles, sampler
+        self.newest, self.seed, self.step = newest, seed, step
+        self.encoder = ArticleEncoder(
+            articles.slot_rows, sizes["region_id"] + 1, sizes["category_id"] + 1, sizes["title"], config.dim, name="encoder"
+        )
+        self.context = ContextEncoder(sizes["region_id"] + 1, name="context")
+        self.tower = UserTower(config.dim, config.heads, config.blocks, config.history, config.dropout, name="user")
+        # Vectors of the whole catalogue, made anew at the start of an evaluation; no weight of the model.
+        self.vectors = tf.Variable(tf.zeros([articles.count, config.dim]), trainable=False, name="vectors")
+
+    def model_fn(self, features: Features, labels: Any, mode: Mode, params: Any) -> EstimatorSpec:
+        """Batches of `training.inputs`; the label is the next article of the window itself."""
+        del labels, params
+        if mode is Mode.TRAIN:
+            return self._train(features)
+        if mode is Mode.EVAL:
+            return self._evaluate(features)
+        vectors = self.users(self.encode(features["article"]), features["region"], features["time"], features["length"])
+        return EstimatorSpec(mode, predictions={"vector": vectors})
+
+    def _train(self, features: Features) -> EstimatorSpec:
+        seed = tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.step, tf.int32)])
+        articles, negatives = features["article"], self.sampler.draw(self.config.negatives, self.step)
+        tokens, negative_vectors = self._encode_distinct(articles, negatives[0], seed)
+        time = features["time"][:, 1:]
+        age_days = tf.cast(tf.maximum(self.newest - time, 0), tf.float32) / MICROS_PER_DAY
+        context = self.context(features["region"][:, 1:], time, age_days)
+        hidden = self.tower(tokens[:, :-1], context, seed)
+        real = tf.sequence_mask(features["length"] - 1, tf.shape(time)[1])
+        targets, times = tf.boolean_mask(articles[:, 1:], real), tf.boolean_mask(time, real)
+        loss = losses.sampled_softmax_loss(
+            user=tf.boolean_mask(hidden, real),
+            positive=tf.boolean_mask(tokens[:, 1:], real),
+            negative=negative_vectors,
+            positive_ids=targets,
+            negative_ids=negatives[0],
+            positive_logq=tf.zeros_like(targets, tf.float32),
+            negative_logq=negatives[1],
+            allowed=self.articles.on_offer(negatives[0], times),
+            weight=tf.ones_like(targets, tf.float32),
+        )
+        return EstimatorSpec(Mode.TRAIN, loss=loss, examples=tf.size(targets))
+
+    def _evaluate(self, features: Features) -> EstimatorSpec:
+        """Rank of the right article among all that were on offer then and are not in the history, over the whole catalogue."""
+        tf.cond(features["first"], self._refresh, lambda: tf.constant(True))
+        articles, last = features["article"], features["length"] - 1
+        rows = tf.sequence_mask(last, tf.shape(articles)[1])
+        target = tf.gather(articles, last, batch_dims=1)
+        time = tf.gather(features["time"], last, batch_dims=1)
+        region = tf.gather(features["region"], last, batch_dims=1)
+        tokens = self.encode(articles[:, :-1])
+        users = self.users(tokens, region, time, last)
+        scores = tf.matmul(users, self.vectors, transpose_b=True)
+        scores = metrics.exclude(scores, tf.where(rows, articles, -1))
+        eligible = self.articles.on_offer(tf.range(self.articles.count, dtype=tf.int64), time)
+        rank = metrics.ranks(scores, target, eligible)
+        return EstimatorSpec(Mode.EVAL, eval_metric_sums=metrics.rank_sums(rank, tf.ones_like(rank, tf.float32)))
+
+    def users(self, tokens: tf.Tensor, region: tf.Tensor, time: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """tokens [batch, positions, dim] of which the first `length` [batch] are real; region, time [batch] -> [batch, dim].
+
+        The answer of the last real position; only there the context of the coming view is known.
+        """
+        positions = tf.shape(tokens)[1]
+        context = self.context(region, time, tf.zeros_like(time, tf.float32))
+        hidden = self.tower(tokens, tf.repeat(context[:, tf.newaxis], positions, axis=1))
+        return tf.gather(hidden, tf.maximum(tf.cast(length, tf.int32) - 1, 0), batch_dims=1)
+
+    def encode(self, rows: tf.Tensor) -> tf.Tensor:
+        """Rows of any shape [...] -> vectors [..., dim]."""
+        distinct, places = tf.unique(tf.reshape(rows, [-1]))
+        vectors = tf.gather(self.encoder(self.articles.features(distinct)), places)
+        return tf.reshape(vectors, tf.concat([tf.shape(rows), [self.config.dim]], 0))
+
+    def _encode_distinct(self, articles: tf.Tensor, negatives: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Each article of the step is encoded once, with or without its id."""
+        distinct, places = tf.unique(tf.concat([tf.reshape(articles, [-1]), negatives], 0))
+        features = self.articles.features(distinct)
+        hide = tf.random.stateless_uniform(tf.shape(distinct), seed) < self.config.id_dropout
+        features["slot"] = tf.where(hide, distinct % self.articles.oov, features["slot"])
+        vectors = tf.gather(self.encoder(features), places)
+        tokens = tf.reshape(vectors[: tf.size(articles)], [*tf.unstack(tf.shape(articles)), self.config.dim])
+        return tokens, vectors[tf.size(articles) :]
+
+    def _refresh(self) -> tf.Tensor:
+        chunk = 10_000
+        for start in range(0, self.articles.count, chunk):
+            rows = tf.range(start, min(start + chunk, self.articles.count), dtype=tf.int64)
+            self.vectors[start : start + chunk].assign(self.encoder(self.articles.features(rows)))
+        return tf.constant(True)
