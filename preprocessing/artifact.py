@@ -187,6 +187,14 @@ def verify(path: str, manifest: Manifest) -> None:
             raise ArtifactError(f"{file} is damaged: its sha256 differs from the one in its manifest")
 
 
+def require_parent(child: Manifest, role: str, parent: Manifest) -> None:
+    """Raises ArtifactError unless `child` was made from `parent`."""
+    if child.identity.parents.get(role) != parent.id:
+        raise ArtifactError(
+            f"{child.kind} {child.id} was made from {role} {child.identity.parents.get(role)}, not from {parent.id}"
+        )
+
+
 @contextlib.contextmanager
 def open_artifact(path: str, kind: str) -> Iterator[tuple[pathlib.Path, Manifest]]:
     """Yields the verified artifact as a local folder; a remote one is mirrored into a temporary folder meanwhile."""

@@ -53,7 +53,7 @@ class Checker:
         self._keys: set[str] = set()
 
     def check(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Refusal]]:
-        """[n] rows of the file -> the good ones, and the refused ones."""
+        """[n] rows of the file -> the good ones, and the refused ones, both in the order of the file."""
         rows = pa.RecordBatch.from_arrays(list(self._columns(batch)), schema=_nullable(self._table.arrow_schema()))
         refused = np.zeros(rows.num_rows, np.bool_)
         refusals: list[Refusal] = []
@@ -66,6 +66,7 @@ class Checker:
         self.duplicates += int(repeated.sum())
         refusals += self._refusals(self._duplicate, rows, repeated)
         self.rows += rows.num_rows
+        refusals.sort(key=lambda refusal: refusal.row)
         return self._finished(rows.filter(pa.array(~refused & ~repeated))), refusals
 
     def _breaches(self, rows: pa.RecordBatch) -> Iterator[tuple[Rule, Mask]]:
@@ -191,8 +192,9 @@ def _keys(rows: pa.RecordBatch, key: tuple[str, ...]) -> pa.Array:
 
 
 def _text(value: pa.Scalar) -> str:
-    try:
-        text = repr(value.as_py())
-    except (OverflowError, ValueError):
-        text = f"{value.value} us since 1970"
-    return text[:VALUE_MAX_CHARACTERS]
+    if pa.types.is_timestamp(value.type) and value.is_valid:
+        try:
+            return str(value.as_py().isoformat())
+        except (OverflowError, ValueError):
+            return f"{value.value} us since 1970"
+    return repr(value.as_py())[:VALUE_MAX_CHARACTERS]

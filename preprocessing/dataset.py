@@ -143,7 +143,9 @@ def _segment(
     return {"day": iso_day(day), "bucket": bucket, "path": path, "users": shard.examples, "views": shard.values}
 
 
-def _write_tables(folder: pathlib.Path, catalogue: pa.Table, extracted: extract.Extract) -> dict[str, dict[str, object]]:
+def _write_tables(
+    folder: pathlib.Path, catalogue: pa.Table, extracted: extract.Extract
+) -> dict[str, dict[str, object]]:
     pq.write_table(catalogue, folder / "catalogue.parquet", row_group_size=ROW_GROUP_ROWS)
     order = [("region_id", "ascending"), ("score", "descending"), ("article_id", "ascending")]
     pq.write_table(extracted.popularity.sort_by(order), folder / "popularity.parquet")
@@ -153,14 +155,18 @@ def _write_tables(folder: pathlib.Path, catalogue: pa.Table, extracted: extract.
         "category_id": vocabulary.by_frequency(catalogue["category_id"]),
     }
     files = {name: f"vocabularies/{name}.txt" for name in values}
-    return {name: {"path": files[name], "size": vocabulary.write(folder / files[name], values[name])} for name in values}
+    return {
+        name: {"path": files[name], "size": vocabulary.write(folder / files[name], values[name])} for name in values
+    }
 
 
 def embedding_dim(embeddings: pa.ChunkedArray) -> int:
     """Common width of the supplied embeddings, 0 where there are none; raises ValueError when they differ."""
     widths = set(pc.unique(pc.list_value_length(embeddings)).to_pylist()) - {None, 0}
     if len(widths) > 1:
-        raise ValueError(f"column embedding of the articles has vectors of widths {sorted(widths)}, one width is needed")
+        raise ValueError(
+            f"column embedding of the articles has vectors of widths {sorted(widths)}, one width is needed"
+        )
     return int(widths.pop()) if widths else 0
 
 

@@ -46,26 +46,17 @@ EXIT_GRACE_SECONDS = 10.0
 _WEEK_SENSITIVE = (
     exp.TimestampTrunc, exp.DateTrunc, exp.DatetimeTrunc, exp.TimestampDiff, exp.DateDiff, exp.DatetimeDiff,
 )  # fmt: skip
-_thread = threading.local()
 _unread_streams: dict[str, set[str]] = {}
 _sessions_lock = threading.Lock()
 
 
 def patch_engine() -> None:
-    """DuckDB without downloads, a cursor per thread (a shared one mixes up results), no copy of a table per change."""
+    """DuckDB without downloads, with limited memory, and without a copy of a table for each change of it."""
 
     def pragmas(self: Any) -> None:
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         self.connection.execute("SET autoinstall_known_extensions = false")
-
-    def connection(self: Any) -> Any:
-        if threading.current_thread() is threading.main_thread():
-            return self._connection
-        if not hasattr(_thread, "cursor"):
-            _thread.cursor = self._connection.cursor()
-            _thread.cursor.execute("SET TimeZone = 'UTC'")
-        return _thread.cursor
 
     def record_change(self: Any, project: str, dataset: str, table: str) -> None:
         self._events.publish(TableDataChanged(project, dataset, table))
@@ -73,7 +64,6 @@ def patch_engine() -> None:
     def no_time_travel(*_: Any) -> None:
         raise UnsupportedFeatureError("FOR SYSTEM_TIME AS OF: this emulator keeps no history of its tables")
 
-    DuckDBEngine.connection = property(connection)
     DuckDBEngine._apply_session_pragmas = pragmas
     DuckDBEngine._load_spatial = lambda _: None
     SnapshotManager.record_change = record_change

@@ -31,14 +31,18 @@ class EncodeRows(beam.DoFn):
     `group_by` names the scalar columns that make a group and `part_rows` divides the last of them; `order_by` is a scalar column.
     """
 
-    def __init__(self, schema: schema_pb2.Schema, group_by: tuple[str, ...], order_by: str, counted: str, part_rows: int = 1) -> None:
+    def __init__(
+        self, schema: schema_pb2.Schema, group_by: tuple[str, ...], order_by: str, counted: str, part_rows: int = 1
+    ) -> None:
         self.schema, self.group_by, self.order_by, self.counted = schema, group_by, order_by, counted
         self.part_rows = part_rows
 
     def setup(self) -> None:
         self.encoder = example_coder.RecordBatchToExamplesEncoder(self.schema)
 
-    def process(self, element: tuple[pa.RecordBatch, object]) -> Iterator[tuple[tuple[int, ...], tuple[list[Row], int]]]:
+    def process(
+        self, element: tuple[pa.RecordBatch, object]
+    ) -> Iterator[tuple[tuple[int, ...], tuple[list[Row], int]]]:
         batch = element[0]
         encoded = self.encoder.encode(batch)
         order = _scalars(batch, self.order_by)

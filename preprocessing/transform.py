@@ -61,7 +61,9 @@ def title_ngrams(titles: tf.Tensor, buckets: int) -> tf.RaggedTensor:
 
 def adapter_config(raw: Sequence[features.RawFeature]) -> tfxio.TensorAdapterConfig:
     """Tells tf.Transform how the list columns of a record batch are to be read as tensors."""
-    return tfxio.TensorAdapterConfig(features.arrow_schema(raw), {feature.name: _representation(feature) for feature in raw})
+    return tfxio.TensorAdapterConfig(
+        features.arrow_schema(raw), {feature.name: _representation(feature) for feature in raw}
+    )
 
 
 def _space_where(characters: tf.RaggedTensor) -> tf.RaggedTensor:

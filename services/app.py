@@ -23,13 +23,12 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         version=services.__version__,
         description="Recommendations from a verified release, in candidate order: there is no ranking stage yet.",
         lifespan=_lifespan,
-        max_body_size=settings.max_body_bytes,
     )
     app.state.settings = settings
     app.state.clock = clock
     app.state.metrics = Metrics()
     app.state.readiness = Readiness()
-    app.add_middleware(RequestEnvelope, metrics=app.state.metrics)
+    app.add_middleware(RequestEnvelope, metrics=app.state.metrics, max_body_bytes=settings.max_body_bytes)
     add_error_handlers(app)
     app.include_router(router)
     return app

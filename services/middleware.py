@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.errors import error_response
@@ -14,11 +15,12 @@ HEADER = b"x-request-id"
 
 
 class RequestEnvelope:
-    """Gives a request its id (`request.state.request_id`, header X-Request-Id), counts it, turns a crash into a 500."""
+    """Gives a request its id (`state.request_id`, X-Request-Id), counts it, limits its body, catches a crash."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
         self._app = app
         self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,7 +39,7 @@ class RequestEnvelope:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, _limited(receive, self._max_body_bytes), send_with_id)
         except Exception:
             LOGGER.exception("request %s failed", request_id)
             if status:
@@ -45,6 +47,21 @@ class RequestEnvelope:
             await error_response(request_id, 500, "internal error")(scope, receive, send_with_id)
         finally:
             self._metrics.request(_route(scope), status, time.perf_counter() - started)
+
+
+def _limited(receive: Receive, max_bytes: int) -> Receive:
+    """Refuses a body as soon as more than `max_bytes` of it have arrived, whatever its Content-Length says."""
+    arrived = 0
+
+    async def receive_some() -> Message:
+        nonlocal arrived
+        message = await receive()
+        arrived += len(message.get("body", b""))
+        if arrived > max_bytes:
+            raise HTTPException(413, f"the body is larger than {max_bytes} bytes")
+        return message
+
+    return receive_some
 
 
 def _route(scope: Scope) -> str:

@@ -127,12 +127,8 @@ def _answer(recommender: Recommender, question: Question, k: int) -> Answer:
 
 
 def _table(chunk: Sequence[tuple[str, Answer]]) -> pa.Table:
-    places = [(event_id, position, item) for event_id, answer in chunk for position, item in enumerate(answer.items, 1)]
-    columns = [
-        [event_id for event_id, _, _ in places],
-        [position for _, position, _ in places],
-        [item.article_id for _, _, item in places],
-        [item.score for _, _, item in places],
-        [item.source for _, _, item in places],
+    places = [
+        (event_id, position, *item) for event_id, answer in chunk for position, item in enumerate(answer.items, start=1)
     ]
+    columns = zip(*places, strict=True) if places else [[]] * len(SCHEMA)
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA)

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from services import retrieval
 from services.candidates import Candidates, Source
@@ -38,9 +38,8 @@ class Request:
     exclude_article_ids: Sequence[str] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Item:
-    """One recommended article. The score compares items of one source only."""
+class Item(NamedTuple):
+    """One recommended article, a tuple because answers hold hundreds. The score compares items of one source only."""
 
     article_id: str
     score: float
@@ -69,9 +68,11 @@ class Recommender:
         seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
         eligible = eligibility(catalogue, seen, request.time)
         nearest, degraded = self._nearest(request, views, eligible)
-        missing = request.k - len(nearest)
-        rest = self.release.popularity.fill(missing, request.region_id, eligible.without(nearest.rows))
-        return Answer(self._items([nearest, *rest]), degraded, views.unknown)
+        blocks = [nearest]
+        if len(nearest) < request.k:
+            rest = eligible.without(nearest.rows)
+            blocks += self.release.popularity.fill(request.k - len(nearest), request.region_id, rest)
+        return Answer(self._items(blocks), degraded, views.unknown)
 
     def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """The up to `k` articles on offer whose vectors have the largest inner product with this one's, without itself.

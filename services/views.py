@@ -96,8 +96,7 @@ def _views(where: str) -> pa.Table:
 
 def _first_received(table: pa.Table) -> pa.Table:
     if "received_at" in table.column_names:
-        order = pc.sort_indices(table, sort_keys=[("received_at", "ascending")], null_placement="at_end")
-        table = table.take(order)
+        table = table.take(pc.sort_indices(table, sort_keys=[("received_at", "ascending")]))
     _, first = np.unique(_codes(_encode(table["event_id"])), return_index=True)
     return table if len(first) == len(table) else table.take(pa.array(first))
 

@@ -11,3 +11,24 @@ COMMANDS = {
     "evaluate": ("training.evaluate", "score predictions, beside popularity and the oracle's"),
     "demo": ("training.demo", "the whole road: logs in, an answer out"),
 }
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one verb and returns its exit code; what the user can mend is told in one line, with exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, (_, purpose) in COMMANDS.items():
+        verbs.add_parser(verb, help=purpose, add_help=False)
+    known, rest = parser.parse_known_args(arguments[:1])
+    module = importlib.import_module(COMMANDS[known.verb][0])
+    command = argparse.ArgumentParser(prog=f"python -m training {known.verb}", description=module.__doc__)
+    module.add_arguments(command)
+    try:
+        return int(module.run(command.parse_args([*rest, *arguments[1:]])))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -53,7 +53,7 @@ class Dataset:
     def vocabulary(self, name: str) -> list[str]:
         """The values of a vocabulary; the place of each is its index."""
         path = self.folder / self.contents["vocabularies"][name]["path"]
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_bytes().decode().split("\n")[:-1]
 
     def _segment(self, path: str) -> str:
         own, _, rest = path.partition("/")

@@ -68,6 +68,8 @@ class Inputs:
         """The endless stream of (features, {}) from a step on; its order depends on the seed alone."""
         batches = tf.data.Dataset.range(len(self._buckets)).shuffle(len(self._buckets), seed=self._seed)
         batches = batches.flat_map(self._load).map(self._train_windows).flat_map(tf.data.Dataset.from_tensor_slices)
+        # A row of a ragged tensor is a plain tensor, but only a map says so.
+        batches = batches.map(lambda window: {name: tf.identity(window[name]) for name in window})
         batches = batches.shuffle(self._config.shuffle_windows, seed=self._seed)
         sizes = [max(1, self._config.batch_views // bound) for bound in (*LENGTH_BOUNDS, self._history + 1)]
         batches = batches.bucket_by_sequence_length(

@@ -33,7 +33,12 @@ def run(args: argparse.Namespace) -> int:
     print(f"{len(events.kind)} events of {size.users} users, writing to {args.out}", file=sys.stderr)
     write_world(args.out, world, requests, events)
     counts = np.bincount(events.kind, minlength=len(EVENT_TYPES)).tolist()
-    result = {"out": str(args.out), "events": len(events.kind), "articles": size.articles, "regions": len(world.regions)}
+    result = {
+        "out": str(args.out),
+        "events": len(events.kind),
+        "articles": size.articles,
+        "regions": len(world.regions),
+    }
     result |= {"requests": len(requests.user), "end": _text(size)} | dict(zip(EVENT_TYPES, counts, strict=True))
     print(json.dumps(result | {"seconds": round(time.perf_counter() - begin, 2)}))
     return 0

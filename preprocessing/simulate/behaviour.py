@@ -77,6 +77,19 @@ def _in_order(requests: Ints, events: Ints) -> tuple[Requests, Events]:
     return Requests(*requests[:, order]), Events(*events[:, by_time])
 
 
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Answers to requests: `who` and `time_us` [n]; `columns` of the offer, `shown` (false: there was no article for
+    the position) and `value`, the appeal, [n, page] in order of position.
+    """
+
+    who: Ints
+    time_us: Ints
+    columns: Ints
+    shown: Bools
+    value: Floats
+
+
 class Crowd:
     """The users of one region, who take turns: turn i is the i-th request of everybody who has as many."""
 
@@ -114,9 +127,9 @@ class Crowd:
         intent = self.world.catalogue.cells[self.intent[0, who], self.intent[1, who]]
         moment = Moment(time, taste, intent, self.world.people.price_level[self.users[who]])
         value = model.appeal(moment, self.offer, self.distance_km, self.parameters)
-        page, shown = self._page(who, moment, value)
+        columns, shown = self._page(who, moment, value)
         self.requests.append(np.stack([self.users[who], time, *self.intent[:, who]]))
-        self._react(who, time, page, shown, np.take_along_axis(value, page, axis=1))
+        self._react(Page(who, time, columns, shown, np.take_along_axis(value, columns, axis=1)))
         self.done += len(who)
 
     def _taste(self, who: Ints, time: Ints) -> Floats:
@@ -153,34 +166,38 @@ class Crowd:
         order = np.argsort(self.rng.random(page.shape) + ~shown, axis=1)
         return np.take_along_axis(page, order, axis=1), np.take_along_axis(shown, order, axis=1)
 
-    def _react(self, who: Ints, time: Ints, page: Ints, shown: Bools, value: Floats) -> None:
+    def _react(self, page: Page) -> None:
         """Opens articles from the top of the page downwards; each view ends before the next begins."""
-        rng, rules = self.rng, self.parameters
-        looked = shown & (rng.random(page.shape) < model.examination(rules)[: page.shape[1]])
-        opened = looked & (rng.random(page.shape) < model.click_probability(value, rules))
-        seconds = rules.dwell_median_seconds * np.exp(0.2 * value.clip(-3, 3) + 0.7 * rng.standard_normal(page.shape))
-        dwell = np.where(opened, np.maximum((seconds * 1000).astype(np.int64), 500), 0) * 1000
-        gap = (rng.uniform(0.5, 3, page.shape) * SECOND_US).astype(np.int64)
-        left = time[:, None] + np.cumsum(gap + dwell, axis=1)
-        viewed = left - dwell
-        opened &= viewed < np.minimum(self.offer.removed_us[page], self.world.size.end_us)
-        hidden = looked & ~opened & (rng.random(page.shape) < rules.hide_rate * model.logistic(-value))
-        self.clock[who] = left[:, -1]
-        self.interest[np.repeat(who, opened.sum(axis=1)), page[opened]] = rules.seen_weight
-        self.interest[np.repeat(who, hidden.sum(axis=1)), page[hidden]] = 0
-        middle = viewed + dwell // 2
-        self._log(IMPRESSION, who, page, shown, np.broadcast_to(time[:, None], page.shape))
-        self._log(VIEW, who, page, opened, viewed)
-        self._log(LEAVE, who, page, opened, left, dwell // 1000)
-        for kind, bias in ((LIKE, rules.like_bias), (CHAT, rules.chat_bias)):
-            happy = opened & (rng.random(page.shape) < model.logistic(value + np.float32(bias)))
-            self._log(kind, who, page, happy, middle)
-        self._log(HIDE, who, page, hidden, viewed)
+        rng, rules, shape = self.rng, self.parameters, page.columns.shape
+        looked = page.shown & (rng.random(shape) < model.examination(rules)[: shape[1]])
+        opened = looked & (rng.random(shape) < model.click_probability(page.value, rules))
+        spread = 0.2 * page.value.clip(-3, 3) + 0.7 * rng.standard_normal(shape)
+        dwell_ms = np.maximum(rules.dwell_median_seconds * 1000 * np.exp(spread), 500).astype(np.int64)
+        dwell_us = np.where(opened, dwell_ms * 1000, 0)
+        gap = (rng.uniform(0.5, 3, shape) * SECOND_US).astype(np.int64)
+        left = page.time_us[:, None] + np.cumsum(gap + dwell_us, axis=1)
+        opened &= left - dwell_us < np.minimum(self.offer.removed_us[page.columns], self.world.size.end_us)
+        hidden = looked & ~opened & (rng.random(shape) < rules.hide_rate * model.logistic(-page.value))
+        self.clock[page.who] = left[:, -1]
+        self.interest[page.who[np.nonzero(opened)[0]], page.columns[opened]] = rules.seen_weight
+        self.interest[page.who[np.nonzero(hidden)[0]], page.columns[hidden]] = 0
+        self._report(page, opened, hidden, left, dwell_ms)
 
-    def _log(self, kind: int, who: Ints, page: Ints, mask: Bools, time: Ints, dwell_ms: Ints | None = None) -> None:
+    def _report(self, page: Page, opened: Bools, hidden: Bools, left: Ints, dwell_ms: Ints) -> None:
+        viewed = np.where(opened, left - dwell_ms * 1000, left)
+        self._log(IMPRESSION, page, page.shown, np.broadcast_to(page.time_us[:, None], left.shape))
+        self._log(VIEW, page, opened, viewed)
+        self._log(LEAVE, page, opened, left, dwell_ms)
+        for kind, bias in ((LIKE, self.parameters.like_bias), (CHAT, self.parameters.chat_bias)):
+            happy = self.rng.random(left.shape) < model.logistic(page.value + np.float32(bias))
+            self._log(kind, page, opened & happy, (viewed + left) // 2)
+        self._log(HIDE, page, hidden, left)
+
+    def _log(self, kind: int, page: Page, mask: Bools, time: Ints, dwell_ms: Ints | None = None) -> None:
         mask = mask & (time < self.world.size.end_us)
         row, column = np.nonzero(mask)
-        dwell = np.full(len(row), -1) if dwell_ms is None else dwell_ms[mask]
-        article = self.offer.rows[page[mask]]
-        columns = [np.full(len(row), kind), self.users[who[row]], article, time[mask], self.done + row, column + 1, dwell]
+        count = len(row)
+        dwell = np.full(count, -1) if dwell_ms is None else dwell_ms[mask]
+        article, user = self.offer.rows[page.columns[mask]], self.users[page.who[row]]
+        columns = [np.full(count, kind), user, article, time[mask], self.done + row, column + 1, dwell]
         self.events.append(np.stack(columns))

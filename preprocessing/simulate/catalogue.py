@@ -11,7 +11,7 @@ from preprocessing.simulate.world import DAY_US, NEVER_US, Floats, Ints, Paramet
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """All articles, ordered by creation; times in microseconds, `removed_us` and `cut_us` are NEVER_US where not reached.
+    """All articles, ordered by creation; times in microseconds, `removed_us` and `cut_us` NEVER_US where not reached.
 
     Hidden: `style` [articles], `latent` [articles, latent_dim], `quality` [articles], `price_level` [articles, 2]: the
     price before and after its cut, in deviations from the category's median. `cells` [categories, styles, latent_dim]:
@@ -44,18 +44,20 @@ def make_catalogue(size: Size, parameters: Parameters, regions: Regions, rng: np
     own = rng.standard_normal((size.articles, parameters.latent_dim), dtype=np.float32) / np.sqrt(parameters.latent_dim)
     latent = (cells[category, style] + parameters.own_share * own).astype(np.float32)
     price, level = _prices(category, parameters, rng)
-    cut = np.where(rng.random(size.articles) < parameters.price_cut_share, _between(created, removed, size, rng), NEVER_US)
+    cut = np.where(
+        rng.random(size.articles) < parameters.price_cut_share, _between(created, removed, size, rng), NEVER_US
+    )
     quality = parameters.quality_sd * rng.standard_normal(size.articles, dtype=np.float32)
     return Catalogue(
-        region=region, category=category, style=style, seller=seller, created_us=created, removed_us=removed, cut_us=cut,
-        quality=quality, price_level=level, latent=latent, cells=cells, price=price,
+        region=region, category=category, style=style, seller=seller, created_us=created, removed_us=removed,
+        cut_us=cut, quality=quality, price_level=level, latent=latent, cells=cells, price=price,
         title=_titles(category, style, rng), embedding=_embeddings(latent, size, rng),
     )  # fmt: skip
 
 
 def _lifetimes(size: Size, parameters: Parameters, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Creation and removal. Of the articles on offer at one moment long-lived ones are over-represented: their log-normal
-    lifetime is length-biased, its mean of logarithms moved by the variance, and their age is uniform over it.
+    """Creation and removal. Of the articles on offer at one moment long-lived ones are over-represented: their
+    log-normal lifetime is length-biased (mean of logarithms moved by the variance), their age uniform over it.
     """
     old = size.articles - size.articles // 2
     first = np.arange(size.articles) < old
@@ -95,9 +97,7 @@ def _directions(count: int, dim: int, rng: np.random.Generator) -> npt.NDArray[n
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _prices(
-    category: Ints, parameters: Parameters, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float64], Floats]:
+def _prices(category: Ints, parameters: Parameters, rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], Floats]:
     """Log-normal prices [articles, 2], before and after a cut to 70-90 %, in KRW rounded to 100."""
     median = np.array([one.price for one in CATEGORIES])[category]
     level = rng.standard_normal(len(category))

@@ -21,7 +21,7 @@ CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """Views and hides of the logs in order: user and article [n] (rows of the world), `viewed` [n]: false for a hide."""
+    """Views and hides of the logs in order, [n] each; user and article are rows of the world, `viewed` is false for hides."""
 
     event_id: npt.NDArray[np.object_]
     user: Ints
@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.targets.is_file():
+        raise SimulationError(f"--targets is {args.targets}, there is no such file")
     targets = args.targets.read_text(encoding="utf-8").split()
     table = predict(args.logs, targets, args.k)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +67,8 @@ def predict(logs: pathlib.Path, targets: list[str], k: int) -> pa.Table:
     for first in range(0, len(rows), CHUNK):
         part = rows[first : first + CHUNK]
         score = scores(world, every, requests, views, part)
-        for target, row in enumerate(seen[first : first + CHUNK]):
-            score[target, row] = -np.inf
+        for line, known in enumerate(seen[first : first + CHUNK]):
+            score[line, known] = -np.inf
         parts.append(_best(views.event_id[part], score, articles, k))
     return pa.concat_tables(parts)
 
@@ -128,7 +130,9 @@ def _best(events: npt.NDArray[np.object_], score: Floats, articles: pa.Array, k:
     order = np.argsort(-score, axis=1, kind="stable")[:, :k]
     row, column = np.nonzero(np.isfinite(np.take_along_axis(score, order, axis=1)))
     ids = pa.array(events.tolist(), pa.string()).take(pa.array(row))
-    return pa.table({"event_id": ids, "position": column + 1, "article_id": articles.take(pa.array(order[row, column]))})
+    return pa.table(
+        {"event_id": ids, "position": column + 1, "article_id": articles.take(pa.array(order[row, column]))}
+    )
 
 
 def _empty() -> pa.Table:

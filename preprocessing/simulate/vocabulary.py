@@ -51,5 +51,6 @@ STYLES = (
 )
 
 FILLERS = (
-    "", "", "", "", "급처", "거의 새것", "like new", "pickup only", "네고 가능", "used once", "quick sale", "🔥", "✨", "👍", "풀박스", "box included",
+    "", "", "", "", "급처", "거의 새것", "like new", "pickup only", "네고 가능", "used once", "quick sale",
+    "🔥", "✨", "👍", "풀박스", "box included",
 )  # fmt: skip

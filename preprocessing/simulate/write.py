@@ -103,13 +103,19 @@ def region_table(world: World) -> pa.Table:
     region, neighbour = np.nonzero(reach)
     ids = names("r", len(world.regions))
     distance = pa.array(world.regions.distance_km[region, neighbour].astype(np.float64))
-    columns = {"region_id": ids.take(pa.array(region)), "neighbour_id": ids.take(pa.array(neighbour)), "distance": distance}
+    columns = {
+        "region_id": ids.take(pa.array(region)),
+        "neighbour_id": ids.take(pa.array(neighbour)),
+        "distance": distance,
+    }
     return pa.table({name: columns[name] for name in REGION_COLUMNS})
 
 
 def write_truth(folder: pathlib.Path, world: World, requests: Requests) -> None:
     """`world.npz` has one array a field, named `<part>.<field>`; `world.json` size and parameters."""
-    parts = {"regions": world.regions, "people": world.people, "catalogue": world.catalogue, "requests": requests}
+    parts: dict[str, Regions | People | Catalogue | Requests] = {
+        "regions": world.regions, "people": world.people, "catalogue": world.catalogue, "requests": requests,
+    }  # fmt: skip
     arrays: dict[str, npt.NDArray[Any]] = {}
     for part, record in parts.items():
         for field in dataclasses.fields(record):

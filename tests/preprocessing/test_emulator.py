@@ -56,7 +56,7 @@ def test_a_folder_serves_one_emulator_at_a_time(emulator: Emulator) -> None:
 
 
 def test_the_error_of_a_python_without_bqemulator_shows_the_end_of_the_log(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(EmulatorError, match="ended with code 1(.|\n)*No module named 'bqemulator'"):
+    with pytest.raises(EmulatorError, match=r"ended with code 1(.|\n)*No module named 'bqemulator'"):
         Emulator(tmp_path, pathlib.Path(sys.executable)).__enter__()
 
 
@@ -100,6 +100,18 @@ def test_the_verb_runs_a_command_beside_it_and_returns_its_code(tmp_path: pathli
 def test_a_command_that_a_signal_ended_has_128_more(tmp_path: pathlib.Path) -> None:
     code = "import os; os.kill(os.getpid(), 9)"
     assert _verb("--data-dir", str(tmp_path), "--", sys.executable, "-c", code).returncode == 137
+
+
+def test_terminating_the_verb_terminates_the_command_and_the_emulator(tmp_path: pathlib.Path) -> None:
+    code = "import time; print('running', flush=True); time.sleep(600)"
+    command = [sys.executable, "-m", "preprocessing", "emulator", "--data-dir", str(tmp_path), "--", sys.executable]
+    with subprocess.Popen([*command, "-c", code], stdout=subprocess.PIPE, text=True) as verb:
+        assert verb.stdout is not None
+        assert verb.stdout.readline() == "running\n"
+        verb.terminate()
+        assert verb.wait(60) == 143  # 128 + SIGTERM
+    with Emulator(tmp_path) as again:  # the folder is free
+        assert again.pid is not None
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,8 @@ START_SECONDS = 240
 class Server:
     """A running process of the service."""
 
-    url: str
+    client: httpx.Client
     process: subprocess.Popen[bytes]
-
-    def readyz(self) -> httpx.Response:
-        return httpx.get(f"{self.url}/readyz", timeout=30)
 
     def wait_until(self, settled: Callable[[httpx.Response], bool]) -> httpx.Response:
         """Asks /readyz until its answer has settled."""
@@ -42,7 +39,7 @@ class Server:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}")
             try:
-                answer = self.readyz()
+                answer = self.client.get("/readyz")
             except httpx.TransportError:
                 time.sleep(0.1)
                 continue
@@ -89,12 +86,14 @@ def start_server() -> Iterator[Callable[[pathlib.Path], Server]]:
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "services", "serve", "--releases", str(folder), "--port", str(port)]
         environment = {**os.environ, "NEARFEED_COMMIT": "abc123", "NEARFEED_THREADS": "1"}
-        server = Server(f"http://127.0.0.1:{port}", subprocess.Popen(command, env=environment))
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        server = Server(client, subprocess.Popen(command, env=environment))
         started.append(server)
         return server
 
     yield start
     for server in started:
+        server.client.close()
         server.process.terminate()
         assert server.process.wait(timeout=60) in {0, -15}
 

@@ -52,7 +52,7 @@ def _popular(draw: st.DrawFn, source: Any, count: int) -> Candidates:
 ids = st.lists(st.integers(0, 14).map(lambda row: f"article {row}"), max_size=20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(releases(), ids, ids, st.integers(1, 14), st.sampled_from([None, "north", "elsewhere"]))
 def test_answers_hold_all_they_can_and_nothing_they_must_not(
     release: Release, viewed: list[str], excluded: list[str], k: int, region_id: str | None

@@ -3,8 +3,6 @@
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from services import predict, views
+from services.__main__ import main
 from services.recommender import Recommender
 from services.release import Release
 from services.views import LogsError
@@ -47,14 +46,15 @@ def write_targets(folder: pathlib.Path, *event_ids: str) -> str:
     return str(folder / "targets.txt")
 
 
-def test_targets_are_answered_as_of_their_instant(releases: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_targets_are_answered_as_of_their_instant(
+    releases: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs, targets = write_logs(tmp_path, EVENTS), write_targets(tmp_path, "e7", "e4", "")
     release = next(releases.glob("*/manifest.json")).parent
     out = tmp_path / "new" / "predictions.parquet"
-    command = [sys.executable, "-m", "services", "predict", "--release", str(release), "--logs", logs]
-    command += ["--targets", targets, "--out", str(out), "--k", "3", "--threads", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    figures = json.loads(done.stdout.splitlines()[-1])
+    flags = ["--release", str(release), "--logs", logs, "--targets", targets, "--out", str(out), "--k", "3"]
+    assert main(["predict", *flags, "--threads", "1"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures.pop("answers_per_second") > 0
     assert figures == {"targets": 2, "rows": 6, "degraded": {"unknown_history": 1}, "out": str(out)}
 

@@ -15,7 +15,7 @@ def ask(recommender: Recommender, *viewed: str, k: int = 3, time: int = MIDNIGHT
     return recommender.answer(Request(time=time, k=k, recent_article_ids=viewed, **more))
 
 
-def places(answer: Answer) -> list[tuple[str, float, str]]:
+def places(answer: Answer) -> list[tuple[str, Any, str]]:
     return [(item.article_id, pytest.approx(item.score, abs=1e-6), item.source) for item in answer.items]
 
 
@@ -23,7 +23,7 @@ class BrokenTower:
     """Fails as a model can."""
 
     def user_vectors(self, tokens: Any, lengths: Any, regions: Any, times: Any) -> Any:
-        raise RuntimeError("the model is broken")
+        raise RuntimeError(f"the model is broken: {tokens.shape}, {lengths}, {regions}, {times}")
 
 
 def test_nearest_articles_in_score_order_without_the_viewed_one(recommender: Recommender) -> None:

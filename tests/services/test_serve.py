@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.services import tiny
@@ -16,7 +15,7 @@ Start = Callable[[pathlib.Path], Server]
 
 
 def recommend(server: Server, **body: Any) -> dict[str, Any]:
-    answer = httpx.post(f"{server.url}/v1/recommendations", json=body, timeout=30)
+    answer = server.client.post("/v1/recommendations", json=body)
     assert answer.status_code == 200
     return dict(answer.json())
 
@@ -49,12 +48,12 @@ def test_many_at_once_are_all_answered(server: Server) -> None:
 
 
 def test_similar_articles_over_http(server: Server) -> None:
-    answer = httpx.get(f"{server.url}/v1/articles/a/similar", params={"k": 2}, timeout=30).json()
+    answer = server.client.get("/v1/articles/a/similar?k=2").json()
     assert [item["article_id"] for item in answer["items"]] == ["b", "d"]
 
 
 def test_version_says_what_is_running(server: Server) -> None:
-    assert httpx.get(f"{server.url}/version", timeout=30).json() == {
+    assert server.client.get("/version").json() == {
         "version": "0.1.0",
         "commit": "abc123",
         "release_id": tiny.identity().id,
@@ -64,8 +63,8 @@ def test_version_says_what_is_running(server: Server) -> None:
 
 
 def test_it_is_ready_and_measured(server: Server) -> None:
-    assert server.readyz().json() == {"ready": True, "release_id": tiny.identity().id, "reason": None}
-    assert f'nearfeed_release_info{{release_id="{tiny.identity().id}"}} 1.0' in httpx.get(f"{server.url}/metrics").text
+    assert server.client.get("/readyz").json() == {"ready": True, "release_id": tiny.identity().id, "reason": None}
+    assert f'nearfeed_release_info{{release_id="{tiny.identity().id}"}} 1.0' in server.client.get("/metrics").text
 
 
 def test_a_corrupted_index_keeps_it_from_becoming_ready(
@@ -80,7 +79,7 @@ def test_a_corrupted_index_keeps_it_from_becoming_ready(
     answer = server.wait_until(lambda answer: "being loaded" not in answer.text)
     assert answer.status_code == 503
     assert answer.json()["reason"] == f"{index} is damaged: its sha256 differs from the one in its manifest"
-    assert httpx.get(f"{server.url}/healthz").json() == {"status": "alive"}
-    refused = httpx.post(f"{server.url}/v1/recommendations", json={})
+    assert server.client.get("/healthz").json() == {"status": "alive"}
+    refused = server.client.post("/v1/recommendations", json={})
     assert refused.status_code == 503
     assert "articles.faiss is damaged" in refused.json()["error"]

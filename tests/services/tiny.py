@@ -1,7 +1,7 @@
 """Decides the one small release that the tests of the service share: eight articles, everything computable by hand.
 
-A user's vector is the mean of the viewed articles' vectors, plus (0.1, 0) in region north, plus (0, 0.001) for each full
-hour since midnight. A token is the article's vector followed by 1.
+A user's vector is the mean of the viewed articles' vectors, plus (0.1, 0) in region north, plus (0, 0.001) for each
+full hour since midnight. A token is the article's vector followed by 1.
 """
 
 import dataclasses
@@ -148,7 +148,7 @@ def identity(kind: str = "release", format_version: int = 1) -> artifact.Identit
 
 
 def publish(releases: pathlib.Path, towers: pathlib.Path, edit: Edit | None = None) -> pathlib.Path:
-    """Writes the release below `releases` and points CURRENT at it; `edit` may spoil files and contents before hashing."""
+    """Writes the release below `releases` and points CURRENT at it; `edit` may spoil files and contents before."""
     path = releases / identity().id
     with artifact.create(str(path), identity()) as draft:
         shutil.copytree(towers, draft.folder / "towers")

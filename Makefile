@@ -1,0 +1,77 @@
+# Nearfeed. `make` prints the targets; `make demo` and `make test` need nothing but Python 3.11, git and make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+BUILD ?= .build
+PORT ?= 8080
+SERVE ?= 1
+
+LOCKS := docker/requirements
+RUN := .venv/bin/python -m
+UV := .venv-tools/bin/uv
+# TensorFlow is quiet about GPUs that are not there.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export CUDA_VISIBLE_DEVICES ?= -1
+export PYTHONUNBUFFERED = 1
+
+WITH_BIGQUERY := $(RUN) preprocessing emulator --data-dir $(BUILD)/bigquery --
+
+.PHONY: help
+help: ## print the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/installed .venv-emulator/installed ## the whole road, then serve on 127.0.0.1:8080 [LOGS=DIR] [SERVE=0] [PORT=8080]
+	$(WITH_BIGQUERY) $(RUN) training demo --build $(BUILD) --port $(PORT) \
+	  $(if $(LOGS),--logs $(LOGS)) $(if $(filter 0,$(SERVE)),--no-serve)
+
+.PHONY: compare
+compare: .venv/installed .venv-emulator/installed ## train on simulated logs but their last day; oracle, popularity and ours on that day [SEED=0]
+	$(WITH_BIGQUERY) $(RUN) training compare --build $(BUILD) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test
+test: .venv/installed .venv-emulator/installed ## all tests
+	$(RUN) pytest
+
+.PHONY: lint
+lint: .venv/installed ## ruff (rules and format) and mypy --strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+.PHONY: format
+format: .venv/installed ## let ruff rewrite what it can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.PHONY: lock
+lock: .venv-tools/installed ## make the lock files anew from pyproject.toml and requirements of uv itself
+	$(UV) pip compile -q --python-version 3.11 --extra dev pyproject.toml $(COMPILE) -o $(LOCKS)/dev.txt
+	for extra in preprocessing training services; do \
+	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml -c $(LOCKS)/dev.txt $(COMPILE) -o $(LOCKS)/$$extra.txt; done
+	$(UV) pip compile -q --python-version 3.11 --extra emulator pyproject.toml $(COMPILE) -o $(LOCKS)/emulator.txt
+COMPILE := --generate-hashes --no-header --no-annotate
+
+.PHONY: clean
+clean: ## remove what was built, keep the virtual environments
+	rm -rf $(BUILD)
+
+# A virtual environment is made anew only when its lock file has changed.
+.venv-tools/installed: $(LOCKS)/uv.txt
+	$(PYTHON) -m venv --clear .venv-tools
+	.venv-tools/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+.venv/installed: $(LOCKS)/dev.txt .venv-tools/installed
+	$(PYTHON) -m venv --clear .venv
+	time $(UV) pip install -q --python .venv/bin/python --require-hashes -r $<
+	touch $@
+
+.venv-emulator/installed: $(LOCKS)/emulator.txt .venv-tools/installed
+	$(PYTHON) -m venv --clear .venv-emulator
+	time $(UV) pip install -q --python .venv-emulator/bin/python --require-hashes -r $<
+	touch $@

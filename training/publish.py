@@ -1,0 +1,78 @@
+"""Decides what a release is: one folder with all the service needs, and the pointer that puts it into service."""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import pathlib
+import shutil
+
+from preprocessing import artifact
+
+PARTS = {
+    "dataset": ("catalogue.parquet", "popularity.parquet"),
+    "candidate": ("towers",),
+    "index": ("articles.faiss", "vectors.npy", "tokens.npy", "warmup.json"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for kind in PARTS:
+        parser.add_argument(f"--{kind}", required=True, metavar="PATH", help=f"the {kind} to bundle: FOLDER/<id>")
+    parser.add_argument("--releases", required=True, metavar="FOLDER", help="the release becomes FOLDER/<id>, FOLDER/CURRENT names it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bundles the release and moves CURRENT to it; prints `{"id", "path", "reused"}`."""
+    with contextlib.ExitStack() as stack:
+        opened = {kind: stack.enter_context(artifact.open_artifact(getattr(args, kind), kind)) for kind in PARTS}
+        folders = {kind: folder for kind, (folder, _) in opened.items()}
+        manifests = {kind: manifest for kind, (_, manifest) in opened.items()}
+        path, reused = bundle(folders, manifests, args.releases)
+    move_current(args.releases, path)
+    print(json.dumps({"id": path.rpartition("/")[2], "path": path, "reused": reused}))
+    return 0
+
+
+def bundle(
+    folders: dict[str, pathlib.Path], manifests: dict[str, artifact.Manifest], releases: str
+) -> tuple[str, bool]:
+    """Writes the release of these parts; returns its path and whether it was there already.
+
+    Raises artifact.ArtifactError when the parts were not made from each other.
+    """
+    artifact.require_parent(manifests["candidate"], "dataset", manifests["dataset"])
+    artifact.require_parent(manifests["index"], "candidate", manifests["candidate"])
+    identity = artifact.Identity(
+        kind="release",
+        config={},
+        parents={kind: manifest.id for kind, manifest in manifests.items()},
+        source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
+        lock_digest=artifact.lock_digest("training"),
+    )
+    path = artifact.join(releases, identity.id)
+    if artifact.exists(path):
+        return path, True
+    with artifact.create(path, identity) as draft:
+        for kind, names in PARTS.items():
+            for name in names:
+                _copy(folders[kind] / name, draft.folder / name)
+        draft.contents |= {**manifests["candidate"].contents, **manifests["index"].contents}
+        draft.contents |= {"until": manifests["dataset"].contents["until"], "ranking": None}
+        draft.figures |= {kind: dict(manifest.figures) for kind, manifest in manifests.items()}
+    return path, False
+
+
+def move_current(releases: str, path: str) -> None:
+    """Makes FOLDER/CURRENT name the release at `path`, in one step."""
+    text = artifact.read_text(artifact.join(path, artifact.MANIFEST))
+    manifest = artifact.read_manifest(path, "release")
+    pointer = {"id": manifest.id, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    artifact.write_text_atomically(artifact.join(releases, artifact.CURRENT), json.dumps(pointer))
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy2(source, target)

@@ -1,0 +1,99 @@
+"""Decides how the stages follow each other: each is a process of its own that is told paths and answers with JSON."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+
+class StageError(ValueError):
+    """A stage ended with an error; it has told on stderr which."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What a stage took: wall time, and the largest resident memory of its process."""
+
+    name: str
+    seconds: float
+    peak_memory_mb: float
+
+
+class Road:
+    """Runs stages one after the other and keeps account of them in `steps`."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def run(self, name: str, *command: str) -> dict[str, Any]:
+        """`python -m <command>`; returns the JSON object of its last line. Raises StageError when it fails."""
+        print(f"\n== {name}: python -m {' '.join(command)}", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
+        if process.stdout is None:
+            raise StageError(f"{name}: the process has no output")
+        with process.stdout as stdout:
+            output = stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self._account(name, time.monotonic() - began, usage.ru_maxrss / 1024)
+        if process.returncode:
+            raise StageError(f"{name} ended with exit code {process.returncode}")
+        return _last_json(name, output)
+
+    def table(self) -> str:
+        """One line a step, for people."""
+        lines = [f"{step.name:<12}{step.seconds:8.1f} s{step.peak_memory_mb:9.0f} MB" for step in self.steps]
+        total = sum(step.seconds for step in self.steps)
+        return "\n".join([*lines, f"{'all':<12}{total:8.1f} s"])
+
+    def _account(self, name: str, seconds: float, peak_memory_mb: float) -> None:
+        self.steps.append(Step(name, round(seconds, 1), round(peak_memory_mb)))
+        print(f"== {name} took {seconds:.1f} s, {peak_memory_mb:.0f} MB", file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """Where a release was published, and what its stages told."""
+
+    releases: pathlib.Path
+    path: str
+    told: dict[str, dict[str, Any]]
+
+
+def make_release(
+    road: Road, logs: pathlib.Path, build: pathlib.Path, until: str, candidate_flags: tuple[str, ...] = ()
+) -> Release:
+    """Logs in BigQuery, a dataset of what lies before `until`, a candidate model, an index and a release below `build`."""
+    table_set = ("--dataset", f"nearfeed_{build.name}")
+    told = {"load": road.run("load", "preprocessing", "load", "--logs", str(logs), *table_set)}
+    told["preprocess"] = road.run(
+        "preprocess", "preprocessing", "run", "--until", until, "--out", str(build / "datasets"), *table_set
+    )
+    dataset = ("--dataset", told["preprocess"]["path"])
+    told["train"] = road.run(
+        "train", "training", "candidate", *dataset, "--out", str(build / "models"),
+        "--work", str(build / "work"), *candidate_flags,
+    )  # fmt: skip
+    candidate = ("--candidate", told["train"]["path"])
+    told["index"] = road.run("index", "training", "index", *dataset, *candidate, "--out", str(build / "indices"))
+    releases = build / "releases"
+    told["publish"] = road.run(
+        "publish", "training", "publish", *dataset, *candidate, "--index", told["index"]["path"], "--releases", str(releases)
+    )
+    return Release(releases, told["publish"]["path"], told)
+
+
+def _last_json(name: str, output: str) -> dict[str, Any]:
+    lines = output.strip().splitlines()
+    try:
+        found = json.loads(lines[-1])
+    except (IndexError, json.JSONDecodeError) as error:
+        raise StageError(f"{name} did not end with a line of JSON") from error
+    if not isinstance(found, dict):
+        raise StageError(f"{name} ended with {lines[-1]!r}, expected a JSON object")
+    return found
