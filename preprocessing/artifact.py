@@ -36,7 +36,8 @@ Json = Mapping[str, Any]
 
 
 class ArtifactError(ValueError):
-    """An artifact is missing, of another kind or format version, incomplete or damaged; the message names which file."""
+    """An artifact is missing, of another kind or format version, incomplete or damaged; the message names which
+    file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` holds. `contents` is what readers need (see docs/artifacts.md), `figures` what was measured."""
+    """What `manifest.json` holds. `contents` is what readers need (see docs/artifacts.md), `figures` what was
+    measured."""
 
     id: str
     identity: Identity
@@ -129,7 +131,8 @@ def read_text(path: str) -> str:
 
 
 def write_text_atomically(path: str, text: str) -> None:
-    """Replaces a small file in one step: rename on a local disk; an object store replaces an object in one step anyway."""
+    """Replaces a small file in one step: rename on a local disk; an object store replaces an object in one step
+    anyway."""
     filesystem, local = fsspec.url_to_fs(path)
     if not _is_local(path):
         filesystem.pipe_file(local, text.encode())
@@ -153,7 +156,8 @@ def exists(path: str) -> bool:
 def read_manifest(path: str, kind: str) -> Manifest:
     """Reads and checks the manifest of the artifact at `path`; the files themselves are checked by `verify`.
 
-    Raises ArtifactError where there is none, or one of another kind or format version, or one whose id is not that of its identity.
+    Raises ArtifactError where there is none, or one of another kind or format version, or one whose id is not that of
+    its identity.
     """
     where = join(path, MANIFEST)
     try:
@@ -176,7 +180,8 @@ def read_manifest(path: str, kind: str) -> Manifest:
 
 
 def verify(path: str, manifest: Manifest) -> None:
-    """Checks size and sha256 of every file of a local artifact; raises ArtifactError with the name of the first bad file."""
+    """Checks size and sha256 of every file of a local artifact; raises ArtifactError with the name of the first bad
+    file."""
     for name, entry in sorted(manifest.files.items()):
         file = pathlib.Path(path) / name
         if not file.is_file():
@@ -230,7 +235,8 @@ class Draft:
 
 @contextlib.contextmanager
 def create(path: str, identity: Identity) -> Iterator[Draft]:
-    """Writes an artifact to `path`: the block fills the draft; then the files are hashed and the manifest is written last.
+    """Writes an artifact to `path`: the block fills the draft; then the files are hashed and the manifest is written
+    last.
 
     Locally the finished folder is renamed into place; remotely the files are uploaded, the manifest after all others.
     When the block raises, nothing of it remains. A half-written folder without a manifest at `path` is replaced.

@@ -7,7 +7,6 @@ import datetime
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -125,7 +124,7 @@ def _build(
         "vocabularies": vocabularies,
         "transforms": {graph: f"transforms/{graph}" for graph in ("views", "catalogue")},
         "buckets": config.buckets,
-        "segments": [_segment(name, *shard.group, shard, jobs.iso_day) for shard in segments],
+        "segments": [_segment(name, shard, jobs.iso_day(shard.group[0])) for shard in segments],
         "feature_spec": {graph: jobs.feature_spec(job, graph) for graph in ("views", "catalogue")},
     }
     draft.figures |= {
@@ -136,11 +135,9 @@ def _build(
     }
 
 
-def _segment(
-    dataset: str, day: int, bucket: int, shard: "shards.Shard", iso_day: Callable[[int], str]
-) -> dict[str, object]:
+def _segment(dataset: str, shard: "shards.Shard", day: str) -> dict[str, object]:
     path = artifact.join(dataset, shard.path)
-    return {"day": iso_day(day), "bucket": bucket, "path": path, "users": shard.examples, "views": shard.values}
+    return {"day": day, "bucket": shard.group[1], "path": path, "users": shard.examples, "views": shard.values}
 
 
 def _write_tables(

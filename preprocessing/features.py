@@ -1,4 +1,5 @@
-"""Decides the names, types and shapes of every feature, raw (what a transform graph takes) and transformed (what it gives).
+"""Decides the names, types and shapes of every feature, raw (what a transform graph takes) and transformed (what it
+gives).
 
 Later stages read the transformed ones from the dataset's manifest, never from here.
 """

@@ -27,7 +27,8 @@ LOCAL_RUNNER = "--runner=FnApiRunner"
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """All that the graphs read and write. `folder` is the dataset being written, with catalogue.parquet and vocabularies."""
+    """All that the graphs read and write. `folder` is the dataset being written, with catalogue.parquet and
+    vocabularies."""
 
     connection: Connection
     views_table: str

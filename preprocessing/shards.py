@@ -28,7 +28,8 @@ class Shard:
 class EncodeRows(beam.DoFn):
     """(record batch, ...) -> ((group, count_of_values), rows): serialised examples with the number that orders them.
 
-    `group_by` names the scalar columns that make a group and `part_rows` divides the last of them; `order_by` is a scalar column.
+    `group_by` names the scalar columns that make a group and `part_rows` divides the last of them; `order_by` is a
+    scalar column.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class EncodeRows(beam.DoFn):
 def write_shard(
     group: tuple[int, ...], parts: Iterable[tuple[list[Row], int]], folder: str, name: Callable[..., str]
 ) -> Shard:
-    """Writes the rows of one group in order to the file `name(*group)` of `folder`; raises where two have the same place."""
+    """Writes the rows of one group in order to the file `name(*group)` of `folder`; raises where two have the same
+    place."""
     gathered = list(parts)
     rows = sorted((row for part, _ in gathered for row in part), key=lambda row: row[0])
     if len({order for order, _ in rows}) != len(rows):

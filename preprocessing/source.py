@@ -50,7 +50,8 @@ def read_table(connection: Connection, table: str, columns: Sequence[str]) -> pa
 
 
 class ReadArrow(beam.PTransform):
-    """Nothing -> PCollection of pa.RecordBatch with the rows of a table; the session is opened when the pipeline runs."""
+    """Nothing -> PCollection of pa.RecordBatch with the rows of a table; the session is opened when the pipeline
+    runs."""
 
     def __init__(self, connection: Connection, table: str, columns: Sequence[str], max_streams: int = 0) -> None:
         super().__init__()

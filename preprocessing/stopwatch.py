@@ -1,4 +1,5 @@
-"""Decides how long jobs tell what they are doing: one line a finished step on stderr, and the seconds for the manifest."""
+"""Decides how long jobs tell what they are doing: one line a finished step on stderr, and the seconds for the
+manifest."""
 
 import contextlib
 import sys

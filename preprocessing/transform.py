@@ -32,7 +32,8 @@ def views_fn(inputs: Tensors, vocabularies: Mapping[str, str]) -> dict[str, tf.T
 
 
 def catalogue_fn(inputs: Tensors, vocabularies: Mapping[str, str], title_buckets: int) -> dict[str, tf.Tensor]:
-    """Articles -> the features of the catalogue in docs/artifacts.md; the only analysis is the price's mean and variance."""
+    """Articles -> the features of the catalogue in docs/artifacts.md; the only analysis is the price's mean and
+    variance."""
     price, has_price = _price(inputs["price"])
     outputs = {
         "article": _lookup(inputs["article_id"], "article_id", vocabularies, features.OOV_ARTICLE_BUCKETS),
@@ -47,10 +48,11 @@ def catalogue_fn(inputs: Tensors, vocabularies: Mapping[str, str], title_buckets
 
 
 def title_ngrams(titles: tf.Tensor, buckets: int) -> tf.RaggedTensor:
-    """[batch] strings -> hashes of the first 48 character trigrams of the lower-cased title, ragged int64 in [0, buckets).
+    """[batch] strings -> hashes of the first 48 character trigrams of the lower-cased title, ragged int64 in [0,
+    buckets).
 
-    Characters and not words: Korean puts no reliable spaces. The title is framed by spaces, so that one letter is a trigram too;
-    an empty title has none.
+    Characters and not words: Korean puts no reliable spaces. The title is framed by spaces, so that one letter is a
+    trigram too; an empty title has none.
     """
     lowered = tf.strings.lower(tf.strings.strip(titles), encoding="utf-8")
     characters = tf.strings.unicode_split(lowered, "UTF-8", errors="replace")[:, : features.TITLE_CHARACTERS]

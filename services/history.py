@@ -28,16 +28,19 @@ def history(article_ids: Sequence[str], longest: int, catalogue: Catalogue) -> H
     return History(collapsed[-longest:], len(article_ids) - len(known))
 
 
-def user_vector(release: Release, rows: Sequence[int], region_id: str | None, time: int) -> Floats:
-    """The user tower's vector [vector_dim] for a history of `rows` at `time` (microseconds, taken as it is).
+def user_vectors(
+    release: Release, histories: Sequence[Sequence[int]], regions: Sequence[str | None], times: Sequence[int]
+) -> Floats:
+    """The user tower's vectors [batch, vector_dim] for histories of rows at `times` (microseconds, taken as they are).
 
-    Shapes are always [1, history, token_dim], so that the model is traced and optimised once.
+    Histories are padded to [batch, history, token_dim], so that the model always sees one shape.
     """
     sizes = release.dimensions
-    tokens = np.zeros((1, sizes.history, sizes.token_dim), np.float32)
-    tokens[0, : len(rows)] = release.tokens[np.asarray(rows, dtype=np.int64)]
-    lengths = np.array([len(rows)], np.int32)
-    return release.towers.user_vectors(tokens, lengths, [region_id or ""], np.array([time], np.int64))[0]
+    tokens = np.zeros((len(histories), sizes.history, sizes.token_dim), np.float32)
+    for padded, rows in zip(tokens, histories, strict=True):
+        padded[: len(rows)] = release.tokens[np.asarray(rows, dtype=np.int64)]
+    lengths = np.array([len(rows) for rows in histories], np.int32)
+    return release.towers.user_vectors(tokens, lengths, [region or "" for region in regions], np.array(times, np.int64))
 
 
 def full_hour(time: int) -> int:

@@ -2,11 +2,12 @@
 
 import argparse
 import collections
+import itertools
 import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -30,8 +31,11 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
+BATCH = 64
 CHUNK = 1_000
 PROGRESS_SECONDS = 10
+
+Entry = TypeVar("Entry")
 
 
 class PredictionError(ValueError):
@@ -87,7 +91,7 @@ def predict(recommender: Recommender, questions: Iterator[Question], k: int, out
     started = time.perf_counter()
     answered = rows = 0
     with filesystem.open(f"{path}.partial", "wb") as file, pq.ParquetWriter(file, SCHEMA) as writer:
-        for chunk in _answers(recommender, questions, k):
+        for chunk in _batches(_answers(recommender, questions, k), CHUNK):
             degraded.update(answer.degraded for _, answer in chunk if answer.degraded)
             table = _table(chunk)
             writer.write_table(table)
@@ -102,28 +106,29 @@ def predict(recommender: Recommender, questions: Iterator[Question], k: int, out
     }
 
 
-def _answers(recommender: Recommender, questions: Iterator[Question], k: int) -> Iterator[list[tuple[str, Answer]]]:
-    chunk: list[tuple[str, Answer]] = []
+def _answers(recommender: Recommender, questions: Iterator[Question], k: int) -> Iterator[tuple[str, Answer]]:
     announce = time.perf_counter() + PROGRESS_SECONDS
-    for answered, question in enumerate(questions, start=1):
-        chunk.append((question.event_id, _answer(recommender, question, k)))
+    answered = 0
+    for batch in _batches(questions, BATCH):
+        answers = recommender.answer_all([_request(question, k) for question in batch])
+        for question, answer in zip(batch, answers, strict=True):
+            if answer.degraded == RETRIEVAL_FAILED:
+                raise PredictionError(f"event {question.event_id!r}: retrieval failed, see the traceback above")
+            yield question.event_id, answer
+        answered += len(batch)
         if time.perf_counter() >= announce:
             LOGGER.info("%d targets answered", answered)
             announce += PROGRESS_SECONDS
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
-def _answer(recommender: Recommender, question: Question, k: int) -> Answer:
+def _request(question: Question, k: int) -> Request:
     """All earlier views are given as the history: the recommender uses the last ones and recommends none of them."""
-    request = Request(time=question.time, k=k, region_id=question.region_id, recent_article_ids=question.viewed)
-    answer = recommender.answer(request)
-    if answer.degraded == RETRIEVAL_FAILED:
-        raise PredictionError(f"event {question.event_id!r}: retrieval failed, see the traceback above")
-    return answer
+    return Request(time=question.time, k=k, region_id=question.region_id, recent_article_ids=question.viewed)
+
+
+def _batches(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
+    while batch := list(itertools.islice(entries, size)):
+        yield batch
 
 
 def _table(chunk: Sequence[tuple[str, Answer]]) -> pa.Table:

@@ -3,13 +3,13 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from services import retrieval
 from services.candidates import Candidates, Source
 from services.eligibility import Eligibility, eligibility
-from services.history import History, full_hour, history, user_vector
+from services.history import History, full_hour, history, user_vectors
 from services.release import Release
 
 LOGGER = logging.getLogger(__name__)
@@ -55,6 +55,15 @@ class Answer:
     unknown_articles: int
 
 
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """A request with what the release makes of it."""
+
+    request: Request
+    history: History
+    eligible: Eligibility
+
+
 class Recommender:
     """Answers from one release, which never changes; another release is another recommender."""
 
@@ -63,16 +72,12 @@ class Recommender:
 
     def answer(self, request: Request) -> Answer:
         """Up to `k` articles on offer, none in the history, none excluded; all there are where fewer remain."""
-        catalogue = self.release.catalogue
-        views = history(request.recent_article_ids, self.release.dimensions.history, catalogue)
-        seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
-        eligible = eligibility(catalogue, seen, request.time)
-        nearest, degraded = self._nearest(request, views, eligible)
-        blocks = [nearest]
-        if len(nearest) < request.k:
-            rest = eligible.without(nearest.rows)
-            blocks += self.release.popularity.fill(request.k - len(nearest), request.region_id, rest)
-        return Answer(self._items(blocks), degraded, views.unknown)
+        return self.answer_all([request])[0]
+
+    def answer_all(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Answers several requests with one call of the model; each is answered as if it came alone."""
+        cases = [self._case(request) for request in requests]
+        return [self._finish(case, nearest) for case, nearest in zip(cases, self._nearest(cases), strict=True)]
 
     def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """The up to `k` articles on offer whose vectors have the largest inner product with this one's, without itself.
@@ -83,20 +88,53 @@ class Recommender:
         if row is None:
             raise UnknownArticleError(f"article {article_id!r} is not in release {self.release.id}")
         eligible = eligibility(self.release.catalogue, [row], time)
-        return self._items([retrieval.search(self.release.index, self.release.vectors[row], k, eligible)])
+        return self._items(retrieval.search(self.release.index, self.release.vectors[[row]], [k], [eligible]))
 
-    def _nearest(self, request: Request, views: History, eligible: Eligibility) -> tuple[Candidates, Degraded | None]:
-        if not views.rows:
-            return retrieval.NOTHING, UNKNOWN_HISTORY if request.recent_article_ids else NO_HISTORY
-        try:
-            vector = user_vector(self.release, views.rows, request.region_id, full_hour(request.time))
-            nearest = retrieval.search(self.release.index, vector, request.k, eligible)
-        except Exception:
-            LOGGER.exception("retrieval failed in release %s, answering from popularity", self.release.id)
-            return retrieval.NOTHING, RETRIEVAL_FAILED
-        if len(nearest) < request.k:
-            return nearest, FEW_CANDIDATES
-        return nearest, None if self._knows_region(request.region_id) else UNKNOWN_REGION
+    def _case(self, request: Request) -> _Case:
+        catalogue = self.release.catalogue
+        seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
+        views = history(request.recent_article_ids, self.release.dimensions.history, catalogue)
+        return _Case(request, views, eligibility(catalogue, seen, request.time))
+
+    def _nearest(self, cases: Sequence[_Case]) -> list[Candidates | None]:
+        """What the model finds for each case: nothing where there is no history, None where it failed."""
+        found: Iterator[Candidates | None] = iter(())
+        modelled = [case for case in cases if case.history.rows]
+        if modelled:
+            try:
+                found = iter(self._retrieve(modelled))
+            except Exception:
+                LOGGER.exception("retrieval failed in release %s, answering from popularity", self.release.id)
+                found = itertools.repeat(None)
+        return [next(found) if case.history.rows else retrieval.NOTHING for case in cases]
+
+    def _retrieve(self, cases: Sequence[_Case]) -> Sequence[Candidates]:
+        vectors = user_vectors(
+            self.release,
+            [case.history.rows for case in cases],
+            [case.request.region_id for case in cases],
+            [full_hour(case.request.time) for case in cases],
+        )
+        ks = [case.request.k for case in cases]
+        return retrieval.search(self.release.index, vectors, ks, [case.eligible for case in cases])
+
+    def _finish(self, case: _Case, nearest: Candidates | None) -> Answer:
+        request, eligible = case.request, case.eligible
+        blocks = [nearest or retrieval.NOTHING]
+        missing = request.k - len(blocks[0])
+        if missing:
+            rest = eligible.without(blocks[0].rows)
+            blocks += self.release.popularity.fill(missing, request.region_id, rest)
+        return Answer(self._items(blocks), self._degraded(case, nearest), case.history.unknown)
+
+    def _degraded(self, case: _Case, nearest: Candidates | None) -> Degraded | None:
+        if nearest is None:
+            return RETRIEVAL_FAILED
+        if not case.history.rows:
+            return UNKNOWN_HISTORY if case.request.recent_article_ids else NO_HISTORY
+        if len(nearest) < case.request.k:
+            return FEW_CANDIDATES
+        return None if self._knows_region(case.request.region_id) else UNKNOWN_REGION
 
     def _knows_region(self, region_id: str | None) -> bool:
         return (

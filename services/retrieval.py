@@ -1,42 +1,48 @@
 """Decides which articles are nearest to a vector: a faiss search that is widened until enough of them may be shown."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from services.candidates import Candidates, Mask, Rows, Scores, Source
+from services.candidates import Candidates, Mask, Rows, Source
 from services.eligibility import Eligibility
+from services.towers import Floats
 
 TWO_TOWER: Source = "two_tower"
 NOTHING = Candidates(TWO_TOWER, np.empty(0, np.int64), np.empty(0))
+MARGIN = 64
 WIDEN = 4
 
 
-def search(index: Any, vector: npt.NDArray[np.float32], k: int, eligible: Eligibility) -> Candidates:
-    """The up to `k` eligible articles of largest inner product with `vector` ([vector_dim] float32), best first.
+def search(index: Any, vectors: Floats, ks: Sequence[int], eligible: Sequence[Eligibility]) -> list[Candidates]:
+    """For each of `vectors` ([batch, vector_dim]) its up to `k` eligible articles of largest inner product, best first.
 
-    Excluded articles are met by asking for that many more; where removed ones take places too, the search is widened.
-    Fewer than `k` come back only when the index has no more to give. Equal scores are ordered by row.
+    More are asked for than wanted, and four times as many for those that ineligible articles left short, until the
+    index has no more to give: only then fewer than `k` come back. Equal scores are ordered by row.
     """
     size = int(index.ntotal)
-    fetch = min(size, k + len(eligible.excluded))
-    found = NOTHING
-    while fetch > 0:
-        scores, rows = index.search(vector[None, :], fetch)
-        hits = rows[0] >= 0
-        found = _eligible(scores[0][hits].astype(np.float64), rows[0][hits], eligible)
-        if len(found) >= k or fetch == size or not hits.all():
-            break
+    fetch = min(size, max(k + min(len(rule.excluded), MARGIN) for k, rule in zip(ks, eligible, strict=True)))
+    found = [NOTHING] * len(ks)
+    pending = list(range(len(ks))) if size else []
+    while pending:
+        scores, rows = index.search(vectors[pending], fetch)
+        for place, its_scores, its_rows in zip(pending, scores, rows, strict=True):
+            found[place] = _eligible(its_scores, its_rows, eligible[place]).first(ks[place])
+        exhausted = (rows < 0).any(axis=1) | (fetch == size)
+        pending = [
+            place for place, end in zip(pending, exhausted, strict=True) if len(found[place]) < ks[place] and not end
+        ]
         fetch = min(size, fetch * WIDEN)
-    return found.first(k)
+    return found
 
 
-def _eligible(scores: Scores, rows: Rows, eligible: Eligibility) -> Candidates:
+def _eligible(scores: Floats, rows: Rows, eligible: Eligibility) -> Candidates:
+    rows, scores = rows[rows >= 0], scores[rows >= 0]
     distinct, first = np.unique(rows, return_index=True)
     best_first = np.argsort(-scores[first], kind="stable")
-    ordered = Candidates(TWO_TOWER, distinct[best_first], scores[first][best_first])
+    ordered = Candidates(TWO_TOWER, distinct[best_first], scores[first][best_first].astype(np.float64))
     return ordered.where(eligible.mask(ordered.rows))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.history import history, user_vector
+from services.history import history, user_vectors
 from services.recommender import Recommender, Request
 from services.release import Release, ReleaseError
 
@@ -37,7 +37,7 @@ def _difference(
     expected = np.array(vector, dtype=np.float64)
     if expected.shape != (release.dimensions.vector_dim,):
         raise ValueError(f"its vector has shape {expected.shape}, needs ({release.dimensions.vector_dim},)")
-    return float(np.abs(user_vector(release, views.rows, region_id, time) - expected).max())
+    return float(np.abs(user_vectors(release, [views.rows], [region_id], [time])[0] - expected).max())
 
 
 def _answer_once(release: Release) -> None:

@@ -8,7 +8,9 @@ COMMANDS = {
     "candidate": ("training.candidate", "train the two towers of the candidate model"),
     "index": ("training.index", "make the article vectors and their faiss index"),
     "publish": ("training.publish", "bundle a release and make it the current one"),
+    "targets": ("training.targets", "choose the views that are to be predicted"),
     "evaluate": ("training.evaluate", "score predictions, beside popularity and the oracle's"),
+    "compare": ("training.compare", "simulated logs: oracle, popularity and a release of our own on the last day"),
     "demo": ("training.demo", "the whole road: logs in, an answer out"),
 }
 

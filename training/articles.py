@@ -1,4 +1,5 @@
-"""Decides what a candidate model knows of each article: its transformed content, and which articles have an id of their own."""
+"""Decides what a candidate model knows of each article: its transformed content, and which articles have an id of
+their own."""
 
 from typing import Any
 
@@ -13,8 +14,8 @@ CONTENT = ("region", "category", "price", "has_price")
 class Articles(tf.Module):
     """Tables of all articles in row order.
 
-    `views` [N]: how often the training views show each article. One with fewer than `min_views` has no id of its own to learn: it
-    shares one of `oov` slots of the id table with others, as an article that comes later will.
+    `views` [N]: how often the training views show each article. One with fewer than `min_views` has no id of its own
+    to learn: it shares one of `oov` slots of the id table with others, as an article that comes later will.
     """
 
     def __init__(self, dataset: Dataset, views: np.ndarray, min_views: int) -> None:
@@ -41,9 +42,11 @@ class Articles(tf.Module):
         return features
 
     def on_offer(self, rows: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        """bool [times, rows]: created strictly before and not removed at a time (int64 microseconds [times])."""
-        seconds = _seconds_of(time)[:, tf.newaxis]
-        return (tf.gather(self.created_seconds, rows) < seconds) & (tf.gather(self.removed_seconds, rows) > seconds)
+        """bool [rows, times]: created strictly before and not removed at a time (int64 microseconds [times])."""
+        seconds = _seconds_of(time)[tf.newaxis, :]
+        created = tf.gather(self.created_seconds, rows)[:, tf.newaxis]
+        removed = tf.gather(self.removed_seconds, rows)[:, tf.newaxis]
+        return (created < seconds) & (removed > seconds)
 
 
 def _slots(own: np.ndarray, oov: int) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Decides how a candidate model comes about: dataset in, two towers out, the best of the evaluations on the newest slice."""
+"""Decides how a candidate model comes about: dataset in, two towers out, the best of the evaluations on the newest
+slice."""
 
 import argparse
 import dataclasses
@@ -27,8 +28,8 @@ METRIC = "MAP"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All that decides a candidate model beside its dataset. Training ends after `max_steps`, or after `patience` evaluations
-    (one every `eval_every` steps) without a better MAP."""
+    """All that decides a candidate model beside its dataset. Training ends after `max_steps`, or after `patience`
+    evaluations (one every `eval_every` steps) without a better MAP."""
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
     inputs: InputConfig = dataclasses.field(default_factory=InputConfig)
@@ -44,7 +45,9 @@ class Config:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="DATASET", help="a dataset: FOLDER/<id>")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of models: the new one is FOLDER/<id>")
-    parser.add_argument("--work", required=True, metavar="FOLDER", help="local folder for checkpoints and TensorBoard logs")
+    parser.add_argument(
+        "--work", required=True, metavar="FOLDER", help="local folder for checkpoints and TensorBoard logs"
+    )
     for holder in (NetworkConfig, InputConfig, Config):
         group = parser.add_argument_group(holder.__doc__.split("\n")[0] if holder.__doc__ else None)
         for field in dataclasses.fields(holder):
@@ -53,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints `{"id", "path", "reused", ...figures}`. A run that was killed goes on from its last checkpoint in `--work`."""
+    """Prints `{"id", "path", "reused", ...figures}`. A run that was killed goes on from its last checkpoint in
+    `--work`."""
     config = _config(args)
     with open_dataset(args.dataset) as dataset:
         identity = artifact.Identity(

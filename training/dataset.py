@@ -36,7 +36,8 @@ class Dataset:
         return sorted({int(entry["bucket"]) for entry in self.contents["segments"]})
 
     def parse(self, graph: str, serialised: tf.Tensor) -> dict[str, Any]:
-        """[n] serialised examples -> name -> tensor [n], [n, size] or ragged [n, (values)]; `graph`: views or catalogue."""
+        """[n] serialised examples -> name -> tensor [n], [n, size] or ragged [n, (values)]; `graph`: views or
+        catalogue."""
         entries = self.contents["feature_spec"][graph]
         parsed = tf.io.parse_example(serialised, {entry["name"]: _parser(entry) for entry in entries})
         return {str(entry["name"]): parsed[entry["name"]] for entry in entries}
@@ -72,4 +73,3 @@ def _parser(entry: Mapping[str, Any]) -> tf.io.FixedLenFeature | tf.io.RaggedFea
     if entry["layout"] == "ragged":
         return tf.io.RaggedFeature(dtype, value_key=entry["key"], row_splits_dtype=tf.int64)
     return tf.io.FixedLenFeature([entry["size"]] if entry["layout"] == "dense" else [], dtype)
-

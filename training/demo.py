@@ -26,8 +26,12 @@ LEAST_VIEWS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--build", type=pathlib.Path, required=True, metavar="FOLDER", help="for everything that is made")
-    parser.add_argument("--logs", type=pathlib.Path, metavar="DIR", help="a folder of logs; simulated ones when not given")
+    parser.add_argument(
+        "--build", type=pathlib.Path, required=True, metavar="FOLDER", help="for everything that is made"
+    )
+    parser.add_argument(
+        "--logs", type=pathlib.Path, metavar="DIR", help="a folder of logs; simulated ones when not given"
+    )
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--serve", action=argparse.BooleanOptionalAction, default=True, help="go on serving at the end")
 
@@ -81,7 +85,11 @@ def example_request(logs: pathlib.Path) -> dict[str, Any]:
     known = np.flatnonzero(np.asarray(pc.is_in(views["user_id"], value_set=pa.array(often.to_pylist(), often.type))))
     last = int(known[-1]) if len(known) else views.num_rows - 1
     own = views.filter(pc.equal(views["user_id"], views["user_id"][last]))
-    return {"recent_article_ids": own["article_id"].to_pylist()[-50:], "region_id": views["region_id"][last].as_py(), "k": 20}
+    return {
+        "recent_article_ids": own["article_id"].to_pylist()[-50:],
+        "region_id": views["region_id"][last].as_py(),
+        "k": 20,
+    }
 
 
 def ask(port: int, request: dict[str, Any]) -> Any:

@@ -1,4 +1,5 @@
-"""Decides how article vectors become a faiss index: exact where the catalogue is small, else as deep as its recall needs."""
+"""Decides how article vectors become a faiss index: exact where the catalogue is small, else as deep as its recall
+needs."""
 
 import argparse
 import dataclasses
@@ -22,8 +23,9 @@ CUT = 200
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """`exact_up_to`: articles up to which the index searches all of them; `recall_floor`: share of the exact first 200 that a deeper
-    search must find on real queries (at most `queries` of them); `warmup`: answers stored for the service to check itself by."""
+    """`exact_up_to`: articles up to which the index searches all of them; `recall_floor`: share of the exact first
+    200 that a deeper search must find on real queries (at most `queries` of them); `warmup`: answers stored for the
+    service to check itself by."""
 
     exact_up_to: int = 50_000
     recall_floor: float = 0.99
@@ -74,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
 def build_index(vectors: Array, rows: Array, queries: Array, config: Config) -> tuple[Any, dict[str, Any], float]:
     """`vectors` [n, d] of `rows` [n], `queries` [q, d] -> (index with the rows as ids, `{type, nprobe}`, recall@200).
 
-    Above `exact_up_to` an IVF index with 4 sqrt(n) lists, searched as deep as the floor asks for, and exactly where even all but
-    a quarter of the lists do not reach it.
+    Above `exact_up_to` an IVF index with 4 sqrt(n) lists, searched as deep as the floor asks for, and exactly where
+    even all but a quarter of the lists do not reach it.
     """
     exact = faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
     exact.add_with_ids(vectors, rows)
@@ -107,8 +109,11 @@ def recall(found: Array, expected: Array) -> float:
 
 
 def on_offer(catalogue: pa.Table, until: str) -> Array:
-    """Rows of the articles that can be recommended at `until` (ISO): created before, not removed; never those without data."""
-    time = pa.scalar(np.datetime64(until.removesuffix("+00:00"), "us"), pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
+    """Rows of the articles that can be recommended at `until` (ISO): created before, not removed; never those without
+    data."""
+    time = pa.scalar(np.datetime64(until.removesuffix("+00:00"), "us"), pa.timestamp("us")).cast(
+        pa.timestamp("us", tz="UTC")
+    )
     created = pc.fill_null(pc.less(catalogue["created_at"], time), False)
     removed = pc.fill_null(pc.less_equal(catalogue["removed_at"], time), False)
     return np.flatnonzero(np.asarray(pc.and_(created, pc.invert(removed)))).astype(np.int64)

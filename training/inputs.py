@@ -19,8 +19,8 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class InputConfig:
-    """`batch_views`: about how many views a batch holds. `eval_share`: newest part of all views that evaluates and never
-    trains; `eval_queries`: at most about so many of them are asked."""
+    """`batch_views`: about how many views a batch holds. `eval_share`: newest part of all views that evaluates and
+    never trains; `eval_queries`: at most about so many of them are asked."""
 
     batch_views: int = 6400
     shuffle_windows: int = 50_000
@@ -36,8 +36,9 @@ class InputConfig:
 
 
 class Inputs:
-    """Batches of one dataset: `history` views before each target at most. `eval_from` (int64 microseconds) divides training
-    from evaluation, `newest` is the time of the last view, `training_views` [N] counts the views of each article before `eval_from`.
+    """Batches of one dataset: `history` views before each target at most. `eval_from` (int64 microseconds) divides
+    training from evaluation, `newest` is the time of the last view, `training_views` [N] counts the views of each
+    article before `eval_from`.
 
     Training batches: `article`, `region`, `time` int64 [batch, views] padded with 0 behind, `length` int64 [batch]. The
     evaluation's are the same with the right article last, and `first`: whether the batch opens an evaluation.

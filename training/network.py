@@ -20,9 +20,9 @@ MICROS_PER_DAY = 86_400_000_000
 class NetworkConfig:
     """Size and noise of the candidate model.
 
-    `history`: longest history; `min_views`: views from which an article has an id of its own; `id_dropout`: share of articles whose id
-    is hidden in a step, so that content and the shared ids learn to stand in; `negatives`: sampled for each step, of which
-    `uniform_share` uniformly over the catalogue and the rest by views.
+    `history`: longest history; `min_views`: views from which an article has an id of its own; `id_dropout`: share of
+    articles whose id is hidden in a step, so that content and the shared ids learn to stand in; `negatives`: sampled
+    for each step, of which `uniform_share` uniformly over the catalogue and the rest by views.
     """
 
     dim: int = 64
@@ -32,7 +32,7 @@ class NetworkConfig:
     dropout: float = 0.2
     min_views: int = 2
     id_dropout: float = 0.1
-    negatives: int = 1024
+    negatives: int = 512
     uniform_share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -60,7 +60,12 @@ class CandidateNetwork(keras.layers.Layer):
         self.config, self.articles, self.sampler = config, articles, sampler
         self.newest, self.seed, self.step = newest, seed, step
         self.encoder = ArticleEncoder(
-            articles.slot_rows, sizes["region_id"] + 1, sizes["category_id"] + 1, sizes["title"], config.dim, name="encoder"
+            articles.slot_rows,
+            sizes["region_id"] + 1,
+            sizes["category_id"] + 1,
+            sizes["title"],
+            config.dim,
+            name="encoder",
         )
         self.context = ContextEncoder(sizes["region_id"] + 1, name="context")
         self.tower = UserTower(config.dim, config.heads, config.blocks, config.history, config.dropout, name="user")
@@ -101,7 +106,8 @@ class CandidateNetwork(keras.layers.Layer):
         return EstimatorSpec(Mode.TRAIN, loss=loss, examples=tf.size(targets))
 
     def _evaluate(self, features: Features) -> EstimatorSpec:
-        """Rank of the right article among all that were on offer then and are not in the history, over the whole catalogue."""
+        """Rank of the right article among all that were on offer then and are not in the history, over the whole
+        catalogue."""
         tf.cond(features["first"], self._refresh, lambda: tf.constant(True))
         articles, last = features["article"], features["length"] - 1
         rows = tf.sequence_mask(last, tf.shape(articles)[1])
@@ -113,11 +119,12 @@ class CandidateNetwork(keras.layers.Layer):
         scores = tf.matmul(users, self.vectors, transpose_b=True)
         scores = metrics.exclude(scores, tf.where(rows, articles, -1))
         eligible = self.articles.on_offer(tf.range(self.articles.count, dtype=tf.int64), time)
-        rank = metrics.ranks(scores, target, eligible)
+        rank = metrics.ranks(scores, target, tf.transpose(eligible))
         return EstimatorSpec(Mode.EVAL, eval_metric_sums=metrics.rank_sums(rank, tf.ones_like(rank, tf.float32)))
 
     def users(self, tokens: tf.Tensor, region: tf.Tensor, time: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """tokens [batch, positions, dim] of which the first `length` [batch] are real; region, time [batch] -> [batch, dim].
+        """tokens [batch, positions, dim] of which the first `length` [batch] are real; region, time [batch] ->
+        [batch, dim].
 
         The answer of the last real position; only there the context of the coming view is known.
         """
@@ -132,7 +139,9 @@ class CandidateNetwork(keras.layers.Layer):
         vectors = tf.gather(self.encoder(self.articles.features(distinct)), places)
         return tf.reshape(vectors, tf.concat([tf.shape(rows), [self.config.dim]], 0))
 
-    def _encode_distinct(self, articles: tf.Tensor, negatives: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _encode_distinct(
+        self, articles: tf.Tensor, negatives: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Each article of the step is encoded once, with or without its id."""
         distinct, places = tf.unique(tf.concat([tf.reshape(articles, [-1]), negatives], 0))
         features = self.articles.features(distinct)

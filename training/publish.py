@@ -19,7 +19,9 @@ PARTS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for kind in PARTS:
         parser.add_argument(f"--{kind}", required=True, metavar="PATH", help=f"the {kind} to bundle: FOLDER/<id>")
-    parser.add_argument("--releases", required=True, metavar="FOLDER", help="the release becomes FOLDER/<id>, FOLDER/CURRENT names it")
+    parser.add_argument(
+        "--releases", required=True, metavar="FOLDER", help="the release becomes FOLDER/<id>, FOLDER/CURRENT names it"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

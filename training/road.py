@@ -68,7 +68,8 @@ class Release:
 def make_release(
     road: Road, logs: pathlib.Path, build: pathlib.Path, until: str, candidate_flags: tuple[str, ...] = ()
 ) -> Release:
-    """Logs in BigQuery, a dataset of what lies before `until`, a candidate model, an index and a release below `build`."""
+    """Logs in BigQuery, a dataset of what lies before `until`, a candidate model, an index and a release below
+    `build`."""
     table_set = ("--dataset", f"nearfeed_{build.name}")
     told = {"load": road.run("load", "preprocessing", "load", "--logs", str(logs), *table_set)}
     told["preprocess"] = road.run(
@@ -83,7 +84,15 @@ def make_release(
     told["index"] = road.run("index", "training", "index", *dataset, *candidate, "--out", str(build / "indices"))
     releases = build / "releases"
     told["publish"] = road.run(
-        "publish", "training", "publish", *dataset, *candidate, "--index", told["index"]["path"], "--releases", str(releases)
+        "publish",
+        "training",
+        "publish",
+        *dataset,
+        *candidate,
+        "--index",
+        told["index"]["path"],
+        "--releases",
+        str(releases),
     )
     return Release(releases, told["publish"]["path"], told)
 

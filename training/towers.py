@@ -11,14 +11,15 @@ import tensorflow as tf
 from training.embedding import TableEmbedding
 
 SMALL = keras.initializers.TruncatedNormal(stddev=0.02, seed=0)
-Seed = tf.Tensor | None
+Seed = Any  # an int32 tensor [2], or None outside training
 
 
 class ArticleEncoder(keras.layers.Layer):
     """Id and content of articles -> vectors [n, dim] float32; history tokens and candidates share it.
 
-    Takes a dict: `slot`, `region`, `category` int64 [n], `price`, `has_price` float32 [n], `title` int64 ragged [n, (n-grams)], and
-    `embedding` float32 [n, embedding_dim] where the catalogue has one. No age and no popularity: a vector must not go stale.
+    Takes a dict: `slot`, `region`, `category` int64 [n], `price`, `has_price` float32 [n], `title` int64 ragged [n,
+    (n-grams)], and `embedding` float32 [n, embedding_dim] where the catalogue has one. No age and no popularity: a
+    vector must not go stale.
     """
 
     def __init__(
@@ -52,15 +53,18 @@ class ArticleEncoder(keras.layers.Layer):
 class UserTower(keras.layers.Layer):
     """History tokens and the context of the next view -> user vectors.
 
-    `tokens` [batch, length, dim], oldest first; `context` as `ContextEncoder` gives it, [batch, length, width], of the view that follows
-    each position. Returns [batch, length, dim]: position i has seen tokens 0 to i only (causal self-attention, as in SASRec,
-    Kang & McAuley 2018), so padding behind is never seen.
+    `tokens` [batch, length, dim], oldest first; `context` as `ContextEncoder` gives it, [batch, length, width], of
+    the view that follows each position. Returns [batch, length, dim]: position i has seen tokens 0 to i only (causal
+    self-attention, as in SASRec, Kang & McAuley 2018), so padding behind is never seen.
     """
 
-    def __init__(self, dim: int, heads: int, blocks: int, history: int, dropout: float, name: str | None = None) -> None:
+    def __init__(
+        self, dim: int, heads: int, blocks: int, history: int, dropout: float, name: str | None = None
+    ) -> None:
         super().__init__(name=name)
         self.blocks = [
-            AttentionBlock(dim, heads, history, dropout, salt=10 * number, name=f"block_{number}") for number in range(blocks)
+            AttentionBlock(dim, heads, history, dropout, salt=10 * number, name=f"block_{number}")
+            for number in range(blocks)
         ]
         self.input_dropout = StatelessDropout(dropout, salt=1000)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
@@ -78,8 +82,8 @@ class UserTower(keras.layers.Layer):
 class ContextEncoder(keras.layers.Layer):
     """Region, hour and weekday (UTC) of a view, and the age of the example -> [..., 33] float32.
 
-    `region` int64 [...], `time` int64 [...] microseconds since the epoch, `age_days` float32 [...]: how long before the newest view of the
-    logs it was; 0 when serving (example age: Covington et al. 2016).
+    `region` int64 [...], `time` int64 [...] microseconds since the epoch, `age_days` float32 [...]: how long before
+    the newest view of the logs it was; 0 when serving (example age: Covington et al. 2016).
     """
 
     def __init__(self, regions: int, name: str | None = None) -> None:
@@ -103,13 +107,12 @@ class ContextEncoder(keras.layers.Layer):
 class AttentionBlock(keras.layers.Layer):
     """Causal multi-head self-attention and a feed-forward part, each normalised first and added to its input.
 
-    The place of a token counts by its distance: a learned bias for each head and distance (as in T5, Raffel et al. 2020), so that a
-    history may start anywhere. [batch, length, dim] -> the same shape; `length` is at most `history`.
+    The place of a token counts by its distance: a learned bias for each head and distance (as in T5, Raffel et al.
+    2020), so that a history may start anywhere. [batch, length, dim] -> the same shape; `length` is at most
+    `history`.
     """
 
-    def __init__(
-        self, dim: int, heads: int, history: int, dropout: float, salt: int, name: str | None = None
-    ) -> None:
+    def __init__(self, dim: int, heads: int, history: int, dropout: float, salt: int, name: str | None = None) -> None:
         super().__init__(name=name)
         if dim % heads:
             raise ValueError(f"dim is {dim}, which {heads} heads do not divide")
@@ -155,4 +158,4 @@ class StatelessDropout(keras.layers.Layer):
     def call(self, values: tf.Tensor, seed: Seed = None) -> tf.Tensor:
         if seed is None or not self.rate:
             return values
-        return tf.nn.experimental.stateless_dropout(values, self.rate, seed + [self.salt, 0])
+        return tf.nn.experimental.stateless_dropout(values, self.rate, tf.stack([seed[0] + self.salt, seed[1]]))

@@ -1,7 +1,7 @@
 """Decides what a model sees of a user: days joined to one sequence, cut into windows, the newest slice kept apart.
 
-A sequence is a dict of ragged tensors [users, (views)] int64 with the names in `TOKENS`, oldest view first; a window is one
-in which the last view is always a target.
+A sequence is a dict of ragged tensors [users, (views)] int64 with the names in `TOKENS`, oldest view first; a window
+is one in which the last view is always a target.
 """
 
 import tensorflow as tf
@@ -13,8 +13,8 @@ Sequences = dict[str, tf.RaggedTensor]
 def join_days(rows: Sequences) -> Sequences:
     """Examples of one bucket in the order of their days -> one row a user: `article`, `region`, `time`, oldest first.
 
-    `rows`: `user_key` [R], the others ragged [R, (views)], no row empty. A view that repeats the last article of the user's day
-    before is dropped, as it is within a day, so that cutting by days leaves no trace.
+    `rows`: `user_key` [R], the others ragged [R, (views)], no row empty. A view that repeats the last article of the
+    user's day before is dropped, as it is within a day, so that cutting by days leaves no trace.
     """
     order = tf.argsort(rows["user_key"], stable=True)
     keys = tf.gather(rows["user_key"], order)
@@ -36,8 +36,8 @@ def join_days(rows: Sequences) -> Sequences:
 
 
 def training_windows(users: Sequences, history: int, eval_from: int) -> Sequences:
-    """Sequences -> windows of 2 to `history` + 1 views before `eval_from`, in which each view but a user's first is last once
-    or has followers: every view is the target of exactly one position.
+    """Sequences -> windows of 2 to `history` + 1 views before `eval_from`, in which each view but a user's first is
+    last once or has followers: every view is the target of exactly one position.
     """
     before = {name: tf.ragged.boolean_mask(users[name], users["time"] < eval_from) for name in TOKENS}
     lengths = before["article"].row_lengths()
@@ -50,7 +50,8 @@ def training_windows(users: Sequences, history: int, eval_from: int) -> Sequence
 
 
 def evaluation_queries(users: Sequences, history: int, eval_from: int, keep_share: float, seed: int) -> Sequences:
-    """A window for each sampled view from `eval_from` on whose article is not in the window before: its last view is the target."""
+    """A window for each sampled view from `eval_from` on whose article is not in the window before: its last view is
+    the target."""
     times = users["time"]
     position = tf.ragged.range(times.row_lengths()).flat_values
     user = times.value_rowids()

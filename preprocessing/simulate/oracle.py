@@ -21,7 +21,7 @@ CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """Views and hides of the logs in order, [n] each; user and article are rows of the world, `viewed` is false for hides."""
+    """Views and hides of the logs in order, [n] each; all but ids and times are rows; `viewed` is false for hides."""
 
     event_id: npt.NDArray[np.object_]
     user: Ints

@@ -47,7 +47,7 @@ class Parameters:
     feed_personal: int = 7
     feed_popular: int = 4
     feed_random: int = 5
-    feed_sharpness: float = 0.7
+    feed_sharpness: float = 0.6
     feed_popularity: float = 2.0
     recency_weight: float = 0.05
     seen_weight: float = 0.02

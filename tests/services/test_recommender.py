@@ -136,6 +136,17 @@ def test_nothing_is_left_when_everything_is_excluded(recommender: Recommender, l
     assert answer.degraded == "few_candidates"
 
 
+def test_a_batch_is_answered_like_its_requests_alone(recommender: Recommender) -> None:
+    histories = [("a",), (), ("x",), ("f", "d"), ("a", "f", "d", "f", "d")]
+    requests = [Request(MIDNIGHT, 3 + n, recent_article_ids=viewed) for n, viewed in enumerate(histories)]
+    answers = recommender.answer_all(requests)
+    # the index holds 7 articles: 5 are left for the fourth request (k 6), 4 for the fifth (k 7)
+    expected = [None, "no_history", "unknown_history", "few_candidates", "few_candidates"]
+    assert [answer.degraded for answer in answers] == expected
+    assert [places(answer) for answer in answers] == [places(recommender.answer(request)) for request in requests]
+    assert recommender.answer_all([]) == []
+
+
 def test_similar_articles_leave_the_article_itself_out(recommender: Recommender) -> None:
     items = recommender.similar("a", 3, MIDNIGHT)
     assert [(item.article_id, round(item.score, 6)) for item in items] == [("b", 0.8), ("c", 0.6), ("d", 0.4)]

@@ -11,7 +11,7 @@ from faiss.contrib import ivf_tools
 from services import retrieval
 from services.candidates import Candidates
 from services.catalogue import Catalogue
-from services.eligibility import eligibility
+from services.eligibility import Eligibility, eligibility
 
 ARTICLES = 100
 QUERY = np.array([1.0, 0.0], np.float32)
@@ -44,44 +44,60 @@ def flat() -> Any:
     return index
 
 
+def search(index: Any, k: int, eligible: Eligibility, query: Any = QUERY) -> Candidates:
+    return retrieval.search(index, query[None], [k], [eligible])[0]
+
+
 def rows(found: Candidates) -> list[int]:
     return [int(row) for row in found.rows]
 
 
 def test_the_search_is_widened_past_removed_articles() -> None:
     # 70 to 99 are removed at time 5; asking for 3 sees only those
-    found = retrieval.search(flat(), QUERY, 3, eligibility(catalogue(range(70, 100)), [69], 5))
+    found = search(flat(), 3, eligibility(catalogue(range(70, 100)), [69], 5))
     assert rows(found) == [68, 67, 66]
     assert found.scores.tolist() == [68.0, 67.0, 66.0]
 
 
 def test_excluded_articles_are_met_exactly() -> None:
-    found = retrieval.search(flat(), QUERY, 2, eligibility(catalogue(), [99, 98, 97, 0], 5))
+    found = search(flat(), 2, eligibility(catalogue(), [99, 98, 97, 0], 5))
     assert rows(found) == [96, 95]
 
 
+def test_more_excluded_articles_than_the_first_fetch_holds() -> None:
+    found = search(flat(), 2, eligibility(catalogue(), range(5, 100), 5))
+    assert rows(found) == [4, 3]
+
+
+def test_a_batch_is_answered_one_by_one() -> None:
+    everything, few = eligibility(catalogue(), [], 5), eligibility(catalogue(range(2, 100)), [], 5)
+    vectors = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], np.float32)
+    found = retrieval.search(flat(), vectors, [3, 3, 1], [everything, few, everything])
+    assert [rows(one) for one in found] == [[99, 98, 97], [1, 0], [0]]
+
+
 def test_equal_scores_are_ordered_by_row() -> None:
-    found = retrieval.search(flat(), np.array([0.0, 1.0], np.float32), 100, eligibility(catalogue(), [], 5))
+    found = search(flat(), 100, eligibility(catalogue(), [], 5), np.array([0.0, 1.0], np.float32))
     assert rows(found) == list(range(100))
 
 
 def test_an_article_stored_twice_is_found_once() -> None:
     index = flat()
     index.add_with_ids(np.array([[200.0, 0.0]], np.float32), np.array([7]))
-    found = retrieval.search(index, QUERY, 101, eligibility(catalogue(), [], 5))
+    found = search(index, 101, eligibility(catalogue(), [], 5))
     assert sorted(rows(found)) == list(range(100))
 
 
 def test_an_empty_index_finds_nothing() -> None:
     index = faiss.IndexIDMap2(faiss.IndexFlatIP(2))
-    assert len(retrieval.search(index, QUERY, 3, eligibility(catalogue(), [], 5))) == 0
+    assert len(search(index, 3, eligibility(catalogue(), [], 5))) == 0
 
 
 @pytest.mark.parametrize(("nprobe", "count"), [(1, 50), (2, 100)])
 def test_inverted_lists_give_what_their_lists_hold(tmp_path: pathlib.Path, nprobe: int, count: int) -> None:
     faiss.write_index(inverted_lists(), str(tmp_path / "articles.faiss"))
     index = retrieval.read(tmp_path / "articles.faiss", 2, ARTICLES, ARTICLES, nprobe)
-    found = retrieval.search(index, QUERY, 100, eligibility(catalogue(), [], 5))
+    found = search(index, 100, eligibility(catalogue(), [], 5))
     assert rows(found) == list(range(99, 99 - count, -1))
 
 

@@ -1,4 +1,4 @@
-"""Decides the two small worlds that the tests of the simulator look at."""
+"""Decides the small world that the tests of the simulator look at."""
 
 import pathlib
 

@@ -117,7 +117,16 @@ def test_embedding_is_supplied_on_request() -> None:
     assert [len(vector) for vector in article_table(world)["embedding"].to_pylist()[:5]] == [4, 4, 4, 4, 4]
 
 
-@pytest.mark.parametrize(("users", "articles", "days"), [(1, 1, 30), (1, 50, 30), (50, 1, 10)])
+def test_one_article_is_shown_by_every_request_while_it_is_on_offer() -> None:
+    world, requests, events = simulate(Size(users=1, articles=1, days=200, seed=1))
+    goods = world.catalogue
+    offered = (goods.created_us[0] < requests.time_us) & (requests.time_us < goods.removed_us[0])
+    assert 0 < offered.sum() < len(offered)
+    assert (events.kind == 0).sum() == offered.sum()
+    assert len(event_table(world, events)) == len(events.kind)
+
+
+@pytest.mark.parametrize(("users", "articles", "days"), [(1, 50, 200), (50, 1, 10), (5, 5, 30)])
 def test_tiny_worlds(users: int, articles: int, days: int) -> None:
     world, _, events = simulate(Size(users=users, articles=articles, days=days, seed=1))
     table = event_table(world, events)
