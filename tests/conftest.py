@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from preprocessing.emulator import Emulator
+from tests import stages
 
 if TYPE_CHECKING:
     from preprocessing.bigquery import Connection
@@ -35,3 +36,19 @@ def connection(emulator: Emulator) -> Iterator["Connection"]:
     yield made
     client.delete_dataset(made.dataset, delete_contents=True)
     client.close()
+
+
+@pytest.fixture(scope="session")
+def road(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> stages.Road:
+    """Dataset, model, index and release of a small simulated marketplace, made by the stages themselves."""
+    return stages.build_road(tmp_path_factory.mktemp("road"), bigquery_environment(emulator, "road"))
+
+
+def bigquery_environment(emulator: Emulator, dataset: str) -> dict[str, str]:
+    """The variables that point a stage to a dataset of the emulator."""
+    return {
+        "NEARFEED_PROJECT": emulator.project,
+        "NEARFEED_DATASET": dataset,
+        "NEARFEED_BIGQUERY_ENDPOINT": emulator.endpoint,
+        "NEARFEED_BIGQUERY_STORAGE_ENDPOINT": emulator.storage_endpoint,
+    }

@@ -14,6 +14,8 @@ from training.towers import ArticleEncoder, ContextEncoder, UserTower
 
 Features = dict[str, tf.Tensor]
 MICROS_PER_DAY = 86_400_000_000
+# Keeps the noise of ids apart from that of the dropouts and of the negatives.
+ID_SALT = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +147,8 @@ class CandidateNetwork(keras.layers.Layer):
         """Each article of the step is encoded once, with or without its id."""
         distinct, places = tf.unique(tf.concat([tf.reshape(articles, [-1]), negatives], 0))
         features = self.articles.features(distinct)
-        hide = tf.random.stateless_uniform(tf.shape(distinct), seed) < self.config.id_dropout
+        noise = tf.random.stateless_uniform(tf.shape(distinct), tf.stack([seed[0] + ID_SALT, seed[1]]))
+        hide = noise < self.config.id_dropout
         features["slot"] = tf.where(hide, distinct % self.articles.oov, features["slot"])
         vectors = tf.gather(self.encoder(features), places)
         tokens = tf.reshape(vectors[: tf.size(articles)], [*tf.unstack(tf.shape(articles)), self.config.dim])
