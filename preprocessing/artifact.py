@@ -144,6 +144,7 @@ def write_text_atomically(path: str, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o644)
     pathlib.Path(name).replace(target)
 
 
@@ -162,15 +163,13 @@ def read_manifest(path: str, kind: str) -> Manifest:
     where = join(path, MANIFEST)
     try:
         text = read_text(where)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{where} is missing: {path} is no finished {kind}") from error
-    try:
-        raw = json.loads(text)
-        version = raw["identity"]["format_version"]
+        version = json.loads(text)["identity"]["format_version"]
         if version != FORMAT_VERSION:
             raise ArtifactError(f"{where} has format version {version}, this code reads {FORMAT_VERSION}")
         manifest = Manifest.from_json(text)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(f"{where} is missing: {path} is no finished {kind}") from error
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{where} is no manifest: {error}") from error
     if manifest.kind != kind:
         raise ArtifactError(f"{where} describes a {manifest.kind}, expected a {kind}")

@@ -56,10 +56,9 @@ def open_extract(connection: Connection, window: Window, name: str) -> Iterator[
         for part, table in tables.items():
             sql.materialise(connection, part, values, table, tables)
         catalogue = _read(connection, tables["catalogue"], CATALOGUE_COLUMNS)
-        if catalogue is None or not sum(catalogue["views"].to_pylist()):
-            raise ValueError(
-                f"no views between {window.start.isoformat()} and {window.until.isoformat()} in {connection.table('events')}"
-            )
+        if not sum(catalogue["views"].to_pylist()):
+            period = f"{window.start.isoformat()} and {window.until.isoformat()}"
+            raise ValueError(f"no views between {period} in {connection.table('events')}")
         regions = _read(connection, tables["regions"], ("region_id", "occurrences"))
         popularity = _read(connection, tables["popularity"], ("region_id", "article_id", "score"))
         yield Extract(connection.table(tables["views"]), catalogue, regions, popularity)

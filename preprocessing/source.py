@@ -17,9 +17,14 @@ Stream = tuple[str, bytes]
 
 
 def open_session(connection: Connection, table: str, columns: Sequence[str], max_streams: int) -> list[Stream]:
-    """(name, serialised Arrow schema) of each stream of a new read session over `project.dataset.table`."""
+    """(name, serialised Arrow schema) of each stream of a new read session; a table without rows may have none."""
+    session = _create_session(connection, table, columns, max_streams)
+    return [(stream.name, session.arrow_schema.serialized_schema) for stream in session.streams]
+
+
+def _create_session(connection: Connection, table: str, columns: Sequence[str], max_streams: int) -> types.ReadSession:
     project, dataset, name = table.split(".")
-    session = connection.read_client().create_read_session(
+    return connection.read_client().create_read_session(
         parent=f"projects/{connection.project}",
         max_stream_count=max_streams,
         read_session=types.ReadSession(
@@ -28,7 +33,6 @@ def open_session(connection: Connection, table: str, columns: Sequence[str], max
             read_options=types.ReadSession.TableReadOptions(selected_fields=list(columns)),
         ),
     )
-    return [(stream.name, session.arrow_schema.serialized_schema) for stream in session.streams]
 
 
 def read_stream(connection: Connection, stream: Stream) -> Iterator[pa.RecordBatch]:
@@ -41,12 +45,12 @@ def read_stream(connection: Connection, stream: Stream) -> Iterator[pa.RecordBat
 
 
 def read_table(connection: Connection, table: str, columns: Sequence[str]) -> pa.Table:
-    """A whole small table with these columns in this order; the rows come in any order."""
-    streams = open_session(connection, table, columns, max_streams=1)
-    batches = [batch.select(list(columns)) for stream in streams for batch in read_stream(connection, stream)]
-    if not batches:
-        raise ValueError(f"table {table} has no rows")
-    return pa.Table.from_batches([pa.RecordBatch.from_arrays(batch.columns, names=list(columns)) for batch in batches])
+    """A whole small table, which may be empty, with these columns in this order; the rows come in any order."""
+    session = _create_session(connection, table, columns, max_streams=1)
+    serialised = session.arrow_schema.serialized_schema
+    schema = pa.ipc.read_schema(pa.py_buffer(serialised)).remove_metadata()
+    batches = [batch for stream in session.streams for batch in read_stream(connection, (stream.name, serialised))]
+    return pa.Table.from_batches(batches, schema).select(list(columns))
 
 
 class ReadArrow(beam.PTransform):

@@ -3,6 +3,7 @@
 Import it only where tf.Transform is wanted: it switches `tf.keras` to Keras 2 for the whole process.
 """
 
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -83,6 +84,9 @@ def _price(price: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _lookup(values: tf.Tensor, name: str, vocabularies: Mapping[str, str], oov_buckets: int) -> tf.Tensor:
+    if not pathlib.Path(vocabularies[name]).stat().st_size:
+        # TensorFlow fills no table from an empty file; outside an empty vocabulary every index is its size, 0.
+        return tf.zeros_like(values, tf.int64)
     with tf.init_scope():
         # A constant of the graph would have the table filled anew at every call.
         file = tf.constant(vocabularies[name])

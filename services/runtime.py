@@ -9,6 +9,7 @@ LOGGER = logging.getLogger(__name__)
 def set_threads(threads: int) -> None:
     """Sizes the thread pools of both libraries; TensorFlow's cannot change once it has run anything (logged)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     import faiss
     import tensorflow as tf
 

@@ -149,7 +149,8 @@ def read_views(logs: str) -> Views:
         if table[name].null_count:
             raise LogsError(f"{where} has {table[name].null_count} views without {name}, every view has one")
     times = microseconds_of(table["event_time"], f"{where}: event_time")
-    table = table.set_column(table.column_names.index("event_time"), "event_time", pa.array(times))
+    for name, values in (("event_time", pa.array(times)), ("event_id", table["event_id"].cast(pa.large_string()))):
+        table = table.set_column(table.column_names.index(name), name, values)
     table = _first_received(table).sort_by([("event_time", "ascending"), ("event_id", "ascending")])
     articles = _encode(table["article_id"])
     order = pc.sort_indices(articles.dictionary).to_numpy().astype(np.int64)
@@ -165,7 +166,7 @@ def _views(table: pa.Table, articles: Ints, article_ids: pa.Array) -> Views:
     repeat = np.ones(len(users), np.bool_)
     repeat[np.unique(users * len(article_ids) + articles, return_index=True)[1]] = False
     return Views(
-        event_ids=table["event_id"].cast(pa.large_string()).combine_chunks(),
+        event_ids=table["event_id"].combine_chunks(),
         users=users,
         articles=articles,
         regions=_codes(_encode(regions)),

@@ -14,8 +14,7 @@ from services.readiness import NotReady, Readiness
 from services.recommender import Recommender
 from services.release import Release
 from services.settings import Settings
-from tests.services.test_recommender import BrokenTower
-from tests.services.tiny import TREE
+from tests.services.tiny import TREE, BrokenTower
 
 Make = Callable[[Recommender | None], FastAPI]
 Call = Callable[..., httpx.Response]

@@ -14,8 +14,7 @@ from services.__main__ import main
 from services.recommender import Recommender
 from services.release import Release
 from services.views import LogsError
-from tests.services.test_recommender import BrokenTower
-from tests.services.tiny import HOUR, MIDNIGHT
+from tests.services.tiny import HOUR, MIDNIGHT, BrokenTower
 
 EVENTS = [
     # event, user, article, type, hours after midnight, region

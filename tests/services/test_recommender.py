@@ -8,7 +8,7 @@ import pytest
 
 from services.recommender import Answer, Recommender, Request, UnknownArticleError
 from services.release import Release
-from tests.services.tiny import DAY, HOUR, MIDNIGHT, TREE
+from tests.services.tiny import DAY, HOUR, MIDNIGHT, TREE, BrokenTower
 
 
 def ask(recommender: Recommender, *viewed: str, k: int = 3, time: int = MIDNIGHT, **more: Any) -> Answer:
@@ -17,13 +17,6 @@ def ask(recommender: Recommender, *viewed: str, k: int = 3, time: int = MIDNIGHT
 
 def places(answer: Answer) -> list[tuple[str, Any, str]]:
     return [(item.article_id, pytest.approx(item.score, abs=1e-6), item.source) for item in answer.items]
-
-
-class BrokenTower:
-    """Fails as a model can."""
-
-    def user_vectors(self, tokens: Any, lengths: Any, regions: Any, times: Any) -> Any:
-        raise RuntimeError(f"the model is broken: {tokens.shape}, {lengths}, {regions}, {times}")
 
 
 def test_nearest_articles_in_score_order_without_the_viewed_one(recommender: Recommender) -> None:

@@ -61,6 +61,13 @@ WARMUP: list[dict[str, Any]] = [
 Edit = Callable[[pathlib.Path, dict[str, Any]], None]
 
 
+class BrokenTower:
+    """Fails as a model can."""
+
+    def user_vectors(self, tokens: Any, lengths: Any, regions: Any, times: Any) -> Any:
+        raise RuntimeError(f"the model is broken: {tokens.shape}, {lengths}, {regions}, {times}")
+
+
 def vectors() -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array([article.vector for article in ARTICLES], np.float32)
 
