@@ -270,6 +270,9 @@ def _describe(draft: Draft, identity: Identity) -> Manifest:
 
 
 def _rename_into_place(staging: pathlib.Path, target: pathlib.Path) -> None:
+    if (target / MANIFEST).exists():
+        # Another process has finished the same artifact meanwhile; what is there may be in use.
+        return
     if target.exists():
         shutil.rmtree(target)
     staging.chmod(0o755)

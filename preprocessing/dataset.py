@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import shutil
+import uuid
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints `{"id", "path", "reused", ...figures}`; an existing dataset of the same identity is reused."""
     config = Config(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Config)})
     window = config.window()
+    # However a time was written, the dataset is the same.
+    config = dataclasses.replace(config, start=window.start.isoformat(), until=window.until.isoformat())
     connection = bigquery.from_args(args)
     identity = artifact.Identity(
         kind="dataset",
@@ -91,23 +94,20 @@ def _build(
     beam_arguments: tuple[str, ...],
 ) -> None:
     watch = stopwatch.Stopwatch()
-    with watch.step("load libraries"):
-        # tf.Transform takes seconds to import and changes tf.keras: only the process that transforms pays for it.
-        from preprocessing import job as jobs
     with contextlib.ExitStack() as stack:
         with watch.step("query"):
-            extracted = stack.enter_context(extract.open_extract(connection, window, name))
+            # Two runs of one identity at the same time must not drop each other's tables.
+            scratch = f"{name}_{uuid.uuid4().hex[:8]}"
+            extracted = stack.enter_context(extract.open_extract(connection, window, scratch))
         with watch.step("vocabularies"):
             catalogue = vocabulary.arrange(extracted.catalogue)
             vocabularies = _write_tables(draft.folder, catalogue, extracted)
-        job = jobs.Job(
-            connection,
-            extracted.views_table,
-            draft.folder,
-            embedding_dim(catalogue["embedding"]),
-            config.title_buckets,
-            beam_arguments,
-        )
+        width = embedding_dim(catalogue["embedding"])
+        with watch.step("load libraries"):
+            # tf.Transform takes seconds to import and changes tf.keras: only who transforms pays for it.
+            from preprocessing import job as jobs
+        table = extracted.views_table
+        job = jobs.Job(connection, table, draft.folder, width, config.title_buckets, beam_arguments)
         with watch.step("analyze"):
             jobs.analyze(job)
         with watch.step("transform catalogue"):

@@ -70,12 +70,25 @@ def build_road(folder: pathlib.Path, environment: Mapping[str, str]) -> Road:
     dataset = build_dataset(logs, folder / "datasets", until, environment, "--buckets", "3")
     assert dataset.code == 0, dataset.errors
     parts = ["--dataset", dataset.result["path"]]
-    small = ("--max-steps", "60", "--eval-every", "20", "--dim", "16", "--batch-views", "1000", "--negatives", "64")
+    small = (
+        "--epochs",
+        "1",
+        "--least-steps",
+        "60",
+        "--eval-every",
+        "20",
+        "--dim",
+        "16",
+        "--batch-views",
+        "1000",
+        "--negatives",
+        "64",
+    )
     work = ("--out", str(folder / "models"), "--work", str(folder / "work"))
     candidate = succeed("training", "candidate", *parts, *work, *small)
     parts += ["--candidate", candidate["path"]]
     index = succeed("training", "index", *parts, "--out", str(folder / "indices"))
     parts += ["--index", index["path"], "--releases", str(folder / "releases")]
     release = succeed("training", "publish", *parts)
-    paths = [pathlib.Path(told["path"]) for told in (dataset.result, candidate, index)]
-    return Road(logs, *paths, folder / "releases", pathlib.Path(release["path"]), until)
+    made, model, vectors, bundle = (pathlib.Path(told["path"]) for told in (dataset.result, candidate, index, release))
+    return Road(logs, made, model, vectors, folder / "releases", bundle, until)

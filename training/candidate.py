@@ -28,18 +28,31 @@ METRIC = "MAP"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All that decides a candidate model beside its dataset. Training ends after `max_steps`, or after `patience`
-    evaluations (one every `eval_every` steps) without a better MAP."""
+    """All that decides a candidate model beside its dataset.
+
+    Training ends after `max_steps`, while the learning rate sinks to 5 % of its peak, or after `patience` evaluations
+    (one every `eval_every` steps) without a better MAP.
+    """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
     inputs: InputConfig = dataclasses.field(default_factory=InputConfig)
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup_steps: int = 100
     clip_norm: float = 5.0
-    max_steps: int = 3000
+    epochs: int = 4
+    least_steps: int = 1000
     eval_every: int = 250
-    patience: int = 3
+    patience: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "least_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+
+    def max_steps(self, views: int) -> int:
+        """So many passes over the views, and no fewer than `least_steps`: a small dataset is seen more often."""
+        return max(self.least_steps, self.epochs * views // self.inputs.batch_views)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,11 +103,12 @@ def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[Candida
         sizes["title"] = int(dataset.contents["title_buckets"])
         return CandidateNetwork(params.network, articles, sampler, sizes, inputs.newest, params.seed, step)
 
-    rate = LearningRate(config.learning_rate, config.warmup_steps)
+    steps = config.max_steps(inputs.views)
+    rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
     optimizer = AdamConfig(rate, clip_norm=config.clip_norm)
     estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=config.eval_every), optimizer)
     evaluation = EvalSpec(inputs.evaluate, config.eval_every, METRIC, config.patience)
-    result = train_and_evaluate(estimator, TrainSpec(inputs.train, config.max_steps), evaluation)
+    result = train_and_evaluate(estimator, TrainSpec(inputs.train, steps), evaluation)
     network = estimator.network
     if not isinstance(network, CandidateNetwork):
         raise TypeError(f"the estimator holds a {type(network).__name__}")

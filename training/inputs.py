@@ -22,7 +22,7 @@ class InputConfig:
     """`batch_views`: about how many views a batch holds. `eval_share`: newest part of all views that evaluates and
     never trains; `eval_queries`: at most about so many of them are asked."""
 
-    batch_views: int = 6400
+    batch_views: int = 2000
     shuffle_windows: int = 50_000
     eval_share: float = 0.03
     eval_queries: int = 4000

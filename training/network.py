@@ -29,12 +29,12 @@ class NetworkConfig:
 
     dim: int = 64
     heads: int = 2
-    blocks: int = 2
+    blocks: int = 1
     history: int = 50
-    dropout: float = 0.2
+    dropout: float = 0.1
     min_views: int = 2
-    id_dropout: float = 0.1
-    negatives: int = 512
+    id_dropout: float = 0.3
+    negatives: int = 256
     uniform_share: float = 0.5
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ Row = Mapping[str, Any]
 MIDNIGHT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 MIDNIGHT_MICROS = 1_767_225_600_000_000  # 20,454 days of 86,400 seconds
 FIRST_DAY = 20_454
+MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 def at(seconds: int = 0, day: int = 0) -> datetime.datetime:

@@ -1,6 +1,7 @@
 """Checks which articles have an id of their own, and when an article was on offer."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_the_id_table_has_a_row_for_each_frequent_article(tmp_path: pathlib.Path
 
 
 def test_content_is_looked_up_by_row(tmp_path: pathlib.Path) -> None:
-    columns = {
+    columns: dict[str, Any] = {
         "region": [0, 1, 2], "category": [1, 0, 0], "price": [0.5, 0.0, -1.5], "has_price": [1.0, 0.0, 1.0],
         "title": [[3, 4], [], [5]], "embedding": [[1.0, 2.0], [0.0, 0.0], [3.0, 4.0]],
     }  # fmt: skip

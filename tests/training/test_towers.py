@@ -171,7 +171,7 @@ def test_a_title_is_the_mean_of_its_ngrams() -> None:
     made.hidden.kernel.assign(np.eye(66, DIM, -32))
     made.content.kernel.assign(np.eye(DIM))
     found = made(articles([[9, 9, 6], [8], [], [7, 8, 9, 6]]))[:, 0]
-    # (9 + 9 + 6) / 3, 8, nothing, (7 + 8 + 9 + 6) / 4
+    # Means of three, of one, of none and of four: 24 / 3, 8, 0 and 30 / 4.
     np.testing.assert_allclose(found, [8, 8, 0, 7.5], atol=1e-5)
 
 
