@@ -1,4 +1,4 @@
-"""Decides how tests run the stages: as people do, each in a process of its own, through one small simulated marketplace."""
+"""Decides how tests run the stages: as people do, each in a process of its own, on one small simulated marketplace."""
 
 import dataclasses
 import json

@@ -61,8 +61,8 @@ class Inputs:
             raise ValueError(f"all {self.views} views have the same time: there is nothing older to train on")
         if not len(self.queries["length"]):
             raise ValueError(
-                f"no user viewed a new article in the newest {config.eval_share:.1%} of {self.views} views after an earlier "
-                "view: there is nothing to evaluate with"
+                f"no user viewed a new article in the newest {config.eval_share:.1%} of {self.views} views after "
+                "an earlier view: there is nothing to evaluate with"
             )
 
     def train(self, start_step: int) -> tf.data.Dataset:

@@ -14,10 +14,10 @@ SECOND = 1_000_000
 
 
 def test_rare_and_unknown_articles_share_the_first_slots(tmp_path: pathlib.Path) -> None:
-    articles = Articles(write_dataset(tmp_path, {}, 5), np.array([0, 2, 1, 3, 0]), min_views=2)
-    # Two shared slots; rows 1 and 3 have the next ones, rows 0, 2 and 4 share by row modulo 2. Then the two buckets
+    articles = Articles(write_dataset(tmp_path, {}, 5), np.array([0, 1, 2, 3, 0]), min_views=2)
+    # Two shared slots; rows 2 and 3 have the next ones, rows 0, 1 and 4 share by row modulo 2. Then the two buckets
     # of ids that no vocabulary knows.
-    assert articles.slots.numpy().tolist() == [0, 2, 0, 3, 0, 0, 1]
+    assert articles.slots.numpy().tolist() == [0, 1, 2, 3, 0, 0, 1]
     assert (articles.slot_rows, articles.oov, articles.count) == (4, 2, 5)
 
 
