@@ -30,8 +30,9 @@ demo: .venv/installed .venv-emulator/installed ## the whole road, then serve on 
 	  $(if $(LOGS),--logs $(LOGS)) $(if $(filter 0,$(SERVE)),--no-serve)
 
 .PHONY: compare
-compare: .venv/installed .venv-emulator/installed ## train on simulated logs but their last day; oracle, popularity and ours on that day [SEED=0]
-	$(WITH_BIGQUERY) $(RUN) training compare --build $(BUILD) $(if $(SEED),--seed $(SEED))
+compare: .venv/installed .venv-emulator/installed ## train before a moment, ask about the views after it [LOGS=DIR FROM=T TO=T] [RATE=0.25] [SEED=0]
+	$(WITH_BIGQUERY) $(RUN) training compare --build $(BUILD) $(if $(LOGS),--logs $(LOGS)) \
+	  $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test
 test: .venv/installed .venv-emulator/installed ## all tests
