@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 import services
 from services.errors import add_error_handlers
@@ -18,7 +19,9 @@ from services.settings import Settings
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
     """The application; `clock` gives seconds since the epoch. The release is loaded once the server has started."""
-    app = FastAPI(
+    # The pages of /docs come from this process: a service behind a firewall has no CDN.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Nearfeed",
         version=services.__version__,
         description="Recommendations from a verified release, in candidate order: there is no ranking stage yet.",

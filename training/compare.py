@@ -1,4 +1,4 @@
-"""Decides how a release is judged: trained on what lies before a moment, asked about the views after it, beside others."""
+"""Decides how a release is judged: trained on what lies before a moment, asked about the views after it."""
 
 import argparse
 import datetime

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -245,7 +246,11 @@ def test_openapi_describes_all_calls(app: FastAPI, call: Call) -> None:
     }
     assert fields["k"] == fields["k"] | {"default": 20, "minimum": 1, "maximum": 200}
     assert set(document["paths"][PATH]["post"]["responses"]) == {"200", "422", "503"}
-    assert call(app, "GET", "/docs").status_code == 200
+    page = call(app, "GET", "/docs")
+    assert page.status_code == 200
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert addresses
+    assert {call(app, "GET", address).status_code for address in addresses} == {200}
 
 
 def test_what_went_wrong_while_loading_is_kept(tmp_path: pathlib.Path) -> None:
