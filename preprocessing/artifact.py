@@ -204,8 +204,8 @@ def open_artifact(path: str, kind: str) -> Iterator[tuple[pathlib.Path, Manifest
     """Yields the verified artifact as a local folder; a remote one is mirrored into a temporary folder meanwhile."""
     manifest = read_manifest(path, kind)
     if _is_local(path):
-        verify(_local(path), manifest)
-        yield pathlib.Path(_local(path)), manifest
+        verify(path.removeprefix("file://"), manifest)
+        yield pathlib.Path(path.removeprefix("file://")), manifest
         return
     with tempfile.TemporaryDirectory(prefix=f"nearfeed-{kind}-") as folder:
         mirror(path, pathlib.Path(folder), manifest)
@@ -243,7 +243,7 @@ def create(path: str, identity: Identity) -> Iterator[Draft]:
     if exists(path):
         raise ArtifactError(f"{path} exists already: an artifact is written once")
     local = _is_local(path)
-    parent = pathlib.Path(_local(path)).parent if local else pathlib.Path(tempfile.gettempdir())
+    parent = pathlib.Path(path.removeprefix("file://")).parent if local else pathlib.Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(parent)
     staging = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=f".draft-{os.getpid()}-"))
@@ -253,7 +253,7 @@ def create(path: str, identity: Identity) -> Iterator[Draft]:
         manifest = _describe(draft, identity)
         (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         if local:
-            _rename_into_place(staging, pathlib.Path(_local(path)))
+            _rename_into_place(staging, pathlib.Path(path.removeprefix("file://")))
         else:
             _upload(staging, path, manifest)
     finally:
@@ -261,10 +261,8 @@ def create(path: str, identity: Identity) -> Iterator[Draft]:
 
 
 def _describe(draft: Draft, identity: Identity) -> Manifest:
-    files = {}
-    for file in sorted(path for path in draft.folder.rglob("*") if path.is_file()):
-        name = file.relative_to(draft.folder).as_posix()
-        files[name] = FileEntry(size_bytes=file.stat().st_size, sha256=sha256(file))
+    paths = sorted(path for path in draft.folder.rglob("*") if path.is_file())
+    files = {str(path.relative_to(draft.folder)): FileEntry(path.stat().st_size, sha256(path)) for path in paths}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Manifest(identity.id, identity, now, draft.contents, draft.figures, files)
 
@@ -296,7 +294,3 @@ def _remove_abandoned(parent: pathlib.Path) -> None:
 
 def _is_local(path: str) -> bool:
     return "://" not in path or path.startswith("file://")
-
-
-def _local(path: str) -> str:
-    return path.removeprefix("file://")

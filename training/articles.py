@@ -57,9 +57,9 @@ def _slots(own: np.ndarray, oov: int) -> np.ndarray:
 
 
 def _seconds(micros: np.ndarray) -> tf.Tensor:
-    limits = np.iinfo(np.int32)
-    return tf.constant(np.clip(micros // 1_000_000, limits.min, limits.max).astype(np.int32))
+    return _seconds_of(tf.constant(micros))
 
 
 def _seconds_of(time: tf.Tensor) -> tf.Tensor:
-    return tf.cast(time // 1_000_000, tf.int32)
+    """Whole seconds as int32, which compares twice as fast as int64; times beyond 1901 to 2038 count as its ends."""
+    return tf.cast(tf.clip_by_value(time // 1_000_000, tf.int32.min, tf.int32.max), tf.int32)

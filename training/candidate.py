@@ -101,7 +101,7 @@ def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[Candida
         sampler = NegativeSampler(inputs.training_views, params.network.uniform_share, params.seed)
         sizes = {name: int(entry["size"]) for name, entry in dataset.contents["vocabularies"].items()}
         sizes["title"] = int(dataset.contents["title_buckets"])
-        return CandidateNetwork(params.network, articles, sampler, sizes, inputs.newest, params.seed, step)
+        return CandidateNetwork(params.network, articles, sampler, sizes, inputs.eval_from, params.seed, step)
 
     steps = config.max_steps(inputs.views)
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)

@@ -62,7 +62,7 @@ def simulate(road: Road, build: pathlib.Path) -> pathlib.Path:
 def folder_name(logs: pathlib.Path) -> str:
     """A name for all that is made of a folder of logs, good for a folder and for a BigQuery dataset."""
     resolved = logs.resolve()
-    return re.sub(r"\W", "_", resolved.name) + "_" + hashlib.sha256(str(resolved).encode()).hexdigest()[:6]
+    return re.sub(r"[^A-Za-z0-9]", "_", resolved.name) + "_" + hashlib.sha256(str(resolved).encode()).hexdigest()[:6]
 
 
 def newest_time(logs: pathlib.Path) -> str:

@@ -37,8 +37,7 @@ class InputConfig:
 
 class Inputs:
     """Batches of one dataset: `history` views before each target at most. `eval_from` (int64 microseconds) divides
-    training from evaluation, `newest` is the time of the last view, `training_views` [N] counts the views of each
-    article before `eval_from`.
+    training from evaluation, `training_views` [N] counts the views of each article before it.
 
     Training batches: `article`, `region`, `time` int64 [batch, views] padded with 0 behind, `length` int64 [batch]. The
     evaluation's are the same with the right article last, and `first`: whether the batch opens an evaluation.
@@ -49,14 +48,14 @@ class Inputs:
         self._dataset, self._history, self._config, self._seed = dataset, history, config, seed
         self._buckets = dataset.buckets()
         self._files = tf.ragged.constant([dataset.segments_of(bucket) for bucket in self._buckets], dtype=tf.string)
-        parts = [(users["time"].flat_values.numpy(), users["article"].flat_values.numpy()) for users in self._users()]
-        times, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
+        # All sequences at once, here only: 24 bytes a view.
+        users = list(self._stream(self._join))
+        times = np.concatenate([part["time"].flat_values.numpy() for part in users])
+        rows = np.concatenate([part["article"].flat_values.numpy() for part in users])
         self.views = len(times)
         self.eval_from = int(np.quantile(times, 1 - config.eval_share, method="lower"))
-        self.newest = int(times.max())
         self.training_views = np.bincount(rows[times < self.eval_from], minlength=dataset.articles)
-        share = config.eval_queries / max(1, int((times >= self.eval_from).sum()))
-        self.queries = self._evaluation(min(1.0, share))
+        self.queries = self._evaluation(users, int((times >= self.eval_from).sum()))
         if not self.training_views.sum():
             raise ValueError(f"all {self.views} views have the same time: there is nothing older to train on")
         if not len(self.queries["length"]):
@@ -66,17 +65,21 @@ class Inputs:
             )
 
     def train(self, start_step: int) -> tf.data.Dataset:
-        """The endless stream of (features, {}) from a step on; its order depends on the seed alone."""
+        """The endless stream of (features, {}) from a step on.
+
+        Its order depends on the seed, and on TensorFlow's global one.
+        """
         batches = tf.data.Dataset.range(len(self._buckets)).shuffle(len(self._buckets), seed=self._seed)
         batches = batches.flat_map(self._load).map(self._train_windows).flat_map(tf.data.Dataset.from_tensor_slices)
         # A row of a ragged tensor is a plain tensor, but only a map says so.
         batches = batches.map(lambda window: {name: tf.identity(window[name]) for name in window})
-        batches = batches.shuffle(self._config.shuffle_windows, seed=self._seed)
+        # Repeated before it is cut, so that no batch is small because an epoch ends.
+        batches = batches.shuffle(self._config.shuffle_windows, seed=self._seed).repeat()
         sizes = [max(1, self._config.batch_views // bound) for bound in (*LENGTH_BOUNDS, self._history + 1)]
         batches = batches.bucket_by_sequence_length(
             lambda window: tf.cast(window["length"], tf.int32), list(LENGTH_BOUNDS), sizes
         )
-        return batches.map(lambda features: (features, {})).repeat().skip(start_step).prefetch(4)
+        return batches.map(lambda features: (features, {})).skip(start_step).prefetch(4)
 
     def evaluate(self) -> tf.data.Dataset:
         """All evaluation queries, each once, (features, {}) in batches of 200."""
@@ -85,9 +88,6 @@ class Inputs:
 
     def _load(self, bucket: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(self._files[bucket]).batch(ALL)
-
-    def _users(self) -> tf.data.Dataset:
-        return self._stream(self._join)
 
     def _stream(self, function: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
         return tf.data.Dataset.range(len(self._buckets)).flat_map(self._load).map(function)
@@ -99,15 +99,12 @@ class Inputs:
         cut = windows.training_windows(self._join(serialised), self._history, self.eval_from)
         return {**cut, "length": cut["article"].row_lengths()}
 
-    def _evaluation(self, share: float) -> dict[str, Array]:
-        def ask(serialised: tf.Tensor) -> windows.Sequences:
-            users = self._join(serialised)
-            return windows.evaluation_queries(users, self._history, self.eval_from, share, self._seed)
-
+    def _evaluation(self, users: list[windows.Sequences], newest_views: int) -> dict[str, Array]:
+        share = min(1.0, self._config.eval_queries / max(1, newest_views))
         width = self._history + 1
-        found = [
-            {**{name: batch[name].to_tensor(shape=[None, width]).numpy() for name in windows.TOKENS},
-             "length": batch["article"].row_lengths().numpy()}
-            for batch in self._stream(ask)
-        ]  # fmt: skip
-        return {name: np.concatenate([part[name] for part in found]) for name in (*windows.TOKENS, "length")}
+        found = []
+        for part in users:
+            asked = windows.evaluation_queries(part, self._history, self.eval_from, share, self._seed)
+            dense = {name: asked[name].to_tensor(shape=[None, width]).numpy() for name in windows.TOKENS}
+            found.append({**dense, "length": asked["article"].row_lengths().numpy()})
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}

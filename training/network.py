@@ -41,12 +41,15 @@ class NetworkConfig:
         for name in ("dim", "heads", "blocks", "history", "min_views", "negatives"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
-        if not 0 <= self.id_dropout < 1:
-            raise ValueError(f"id_dropout is {self.id_dropout}: expected a number from 0 to below 1")
+        for name in ("dropout", "id_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected a number from 0 to below 1")
+        if self.dim % self.heads:
+            raise ValueError(f"heads is {self.heads}: expected a divisor of dim, which is {self.dim}")
 
 
 class CandidateNetwork(keras.layers.Layer):
-    """Owner of both towers. `newest`: int64 microseconds, the end of the logs, from which example age counts."""
+    """Owner of both towers. `trained_until`: int64 microseconds, from where example age counts back."""
 
     def __init__(
         self,
@@ -54,13 +57,13 @@ class CandidateNetwork(keras.layers.Layer):
         articles: Articles,
         sampler: NegativeSampler,
         sizes: dict[str, int],
-        newest: int,
+        trained_until: int,
         seed: int,
         step: tf.Variable,
     ) -> None:
         super().__init__(name="candidate")
         self.config, self.articles, self.sampler = config, articles, sampler
-        self.newest, self.seed, self.step = newest, seed, step
+        self.trained_until, self.seed, self.step = trained_until, seed, step
         self.encoder = ArticleEncoder(
             articles.slot_rows,
             sizes["region_id"] + 1,
@@ -89,7 +92,7 @@ class CandidateNetwork(keras.layers.Layer):
         articles, negatives = features["article"], self.sampler.draw(self.config.negatives, self.step)
         tokens, negative_vectors = self._encode_distinct(articles, negatives[0], seed)
         time = features["time"][:, 1:]
-        age_days = tf.cast(tf.maximum(self.newest - time, 0), tf.float32) / MICROS_PER_DAY
+        age_days = tf.cast(tf.maximum(self.trained_until - time, 0), tf.float32) / MICROS_PER_DAY
         context = self.context(features["region"][:, 1:], time, age_days)
         hidden = self.tower(tokens[:, :-1], context, seed)
         real = tf.sequence_mask(features["length"] - 1, tf.shape(time)[1])

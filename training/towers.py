@@ -86,7 +86,7 @@ class ContextEncoder(keras.layers.Layer):
     """Region, hour and weekday (UTC) of a view, and the age of the example -> [..., 33] float32.
 
     `region` int64 [...], `time` int64 [...] microseconds since the epoch, `age_days` float32 [...]: how long before
-    the newest view of the logs it was; 0 when serving (example age: Covington et al. 2016).
+    the end of training it was; 0 when serving (example age: Covington et al. 2016).
     """
 
     def __init__(self, regions: int, name: str | None = None) -> None:

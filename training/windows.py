@@ -50,17 +50,31 @@ def training_windows(users: Sequences, history: int, eval_from: int) -> Sequence
 
 
 def evaluation_queries(users: Sequences, history: int, eval_from: int, keep_share: float, seed: int) -> Sequences:
-    """A window for each sampled view from `eval_from` on whose article is not in the window before: its last view is
-    the target."""
+    """A window for each sampled view from `eval_from` on: the target last, before it views of earlier instants only.
+
+    Views of the target's own instant are no history: all questions of an instant come before its events. Left out are
+    targets without history, and those whose article is in it.
+    """
     times = users["time"]
     position = tf.ragged.range(times.row_lengths()).flat_values
     user = times.value_rowids()
+    instant = position_of_instant(times)
     draw = tf.random.stateless_uniform([tf.size(user)], [seed, tf.cast(tf.size(user), tf.int32)])
-    chosen = (times.flat_values >= eval_from) & (position > 0) & (draw < keep_share)
-    user, position = tf.boolean_mask(user, chosen), tf.boolean_mask(position, chosen)
-    windows = _cut(users, user, tf.maximum(position - history, 0), position + 1)
+    chosen = (times.flat_values >= eval_from) & (instant > 0) & (draw < keep_share)
+    user, position, instant = (tf.boolean_mask(values, chosen) for values in (user, position, instant))
+    before = _cut(users, user, tf.maximum(instant - history, 0), instant)
+    target = _cut(users, user, position, position + 1)
+    windows = {name: tf.concat([before[name], target[name]], axis=1) for name in TOKENS}
     repeated = _repeats_last(windows["article"])
     return {name: tf.ragged.boolean_mask(windows[name], ~repeated) for name in TOKENS}
+
+
+def position_of_instant(times: tf.RaggedTensor) -> tf.Tensor:
+    """For each value of ascending rows [users, (views)] the position in its row of the first one with the same time."""
+    flat, user = times.flat_values, times.value_rowids()
+    opens = tf.concat([[True], (flat[1:] != flat[:-1]) | (user[1:] != user[:-1])], 0)[: tf.size(flat)]
+    first = tf.gather(tf.where(opens)[:, 0], tf.cumsum(tf.cast(opens, tf.int64)) - 1)
+    return first - tf.gather(times.row_starts(), user)
 
 
 def _repeats_last(articles: tf.RaggedTensor) -> tf.Tensor:

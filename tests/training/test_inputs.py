@@ -59,7 +59,7 @@ def same(one: Batches, other: Batches) -> bool:
 
 
 def test_the_newest_views_are_kept_apart(small: Inputs) -> None:
-    assert (small.views, small.eval_from, small.newest) == (10, 81, 101)
+    assert (small.views, small.eval_from) == (10, 81)
     # Times 10 to 70 modulo 47: 10, 20, 30, 40, 3, 13, 23. The articles of 81, 91 and 101 do not count: 34, 44, 7.
     assert np.flatnonzero(small.training_views).tolist() == [3, 10, 13, 20, 23, 30, 40]
     assert (len(small.training_views), small.training_views.max()) == (50, 1)
@@ -96,10 +96,10 @@ def test_windows_of_like_length_share_a_batch(undisturbed: Batches) -> None:
         lengths = batch["length"]
         bound = next(bound for bound in sizes if lengths.max() < bound)
         seen.add(bound)
-        assert 1 <= len(lengths) <= sizes[bound]
+        assert len(lengths) == sizes[bound]
         # From one bound up to the next.
         assert lengths.min() >= max([2, *(other for other in sizes if other < bound)])
-    assert seen == set(sizes)
+    assert len(seen) > 2
 
 
 def test_batches_are_padded_behind(inputs: Inputs, undisturbed: Batches) -> None:

@@ -40,14 +40,16 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     )
 
 
-def make(dataset: Dataset, step: tf.Variable, newest: int = 3 * DAY, seed: int = 0, **config: Any) -> CandidateNetwork:
+def make(
+    dataset: Dataset, step: tf.Variable, trained_until: int = 3 * DAY, seed: int = 0, **config: Any
+) -> CandidateNetwork:
     keras.utils.set_random_seed(7)
     weights = config.pop("weights", [3, 3, 3, 3, 3, 6])
     chosen = NetworkConfig(**{"id_dropout": 0.0, **QUIET, **config})
     articles = Articles(dataset, np.array([1] * 6), chosen.min_views)
     sampler = NegativeSampler(weights, 0.0, seed=3)
     sizes = {"region_id": 2, "category_id": 1, "title": 10}
-    return CandidateNetwork(chosen, articles, sampler, sizes, newest, seed, step)
+    return CandidateNetwork(chosen, articles, sampler, sizes, trained_until, seed, step)
 
 
 def network(dataset: Dataset, **config: Any) -> CandidateNetwork:
@@ -104,7 +106,7 @@ def loss(made: CandidateNetwork, features: dict[str, tf.Tensor]) -> float:
 
 def test_the_loss_is_that_of_the_answers_that_are_served(made: CandidateNetwork) -> None:
     features = window([[0, 1, 2], [3, 4]])
-    # All at the newest time, where example age is 0 as it is when serving.
+    # All at the end of training, where example age is 0 as it is when serving.
     features["time"] = tf.fill([2, 3], tf.constant(3 * DAY, tf.int64))
     ids, logq = (tensor.numpy() for tensor in made.sampler.draw(24, tf.constant(0, tf.int64)))
     assert {1, 2, 4, 5} <= set(ids), "the draw should hold what must not count"
@@ -121,12 +123,12 @@ def test_the_loss_is_that_of_the_answers_that_are_served(made: CandidateNetwork)
 
 
 def test_example_age_is_for_training_only(made: CandidateNetwork, dataset: Dataset) -> None:
-    old = network(dataset, newest=300 * DAY)
+    old = network(dataset, trained_until=300 * DAY)
     features, later = window([[0, 1, 2]]), window([[0, 1]], 4 * DAY)
     assert loss(made, features) != pytest.approx(loss(old, features), rel=1e-4)
     np.testing.assert_array_equal(answer(made, [0, 1], 0, DAY), answer(old, [0, 1], 0, DAY))
-    # A target after the newest view is of age 0 too, as one at its very time is.
-    old.newest = 4 * DAY
+    # A target after the end of training is of age 0 too, as one at its very time is.
+    old.trained_until = 4 * DAY
     assert loss(made, later) == pytest.approx(loss(old, later))
 
 

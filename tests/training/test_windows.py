@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.windows import Sequences, evaluation_queries, join_days, training_windows
+from training.windows import Sequences, evaluation_queries, join_days, position_of_instant, training_windows
 
 NEVER = 10**15
 
@@ -132,3 +132,14 @@ def test_a_share_of_the_queries_is_kept_by_the_seed(share: float) -> None:
 def test_nobody_asks_where_nothing_is_new_enough() -> None:
     asked = evaluation_queries(sequences([[1, 2], [3]]), 5, 4, 1.0, 0)
     assert lists(asked) == {"article": [], "region": [], "time": []}
+
+
+def test_views_of_the_targets_own_instant_are_no_history() -> None:
+    rows = sequences([[10, 20, 20, 20]], articles=[[1, 2, 3, 4]])
+    found = evaluation_queries(rows, history=5, eval_from=20, keep_share=1.0, seed=0)
+    assert found["article"].to_list() == [[1, 2], [1, 3], [1, 4]]
+
+
+def test_the_first_view_of_each_instant() -> None:
+    times = ragged([[5, 5, 7], [], [7], [1, 2, 2, 2, 3]])
+    assert position_of_instant(times).numpy().tolist() == [0, 0, 2, 0, 0, 1, 1, 1, 4]
