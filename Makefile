@@ -13,10 +13,14 @@ SERVE ?= 1
 LOCKS := docker/requirements
 RUN := .venv/bin/python -m
 UV := .venv-tools/bin/uv
-# TensorFlow is quiet about GPUs that are not there.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# TensorFlow calls a missing GPU an error; what matters it raises.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 export CUDA_VISIBLE_DEVICES ?= -1
 export PYTHONUNBUFFERED = 1
+# Nothing is written outside the clone.
+export TMPDIR := $(abspath $(BUILD))/tmp
+export KERAS_HOME := $(abspath $(BUILD))/keras
+$(shell mkdir -p $(TMPDIR))
 
 WITH_BIGQUERY := $(RUN) preprocessing emulator --data-dir $(BUILD)/bigquery --
 
