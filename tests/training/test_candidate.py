@@ -130,7 +130,7 @@ def paths(tmp_path: pathlib.Path) -> list[str]:
         (["--dim", "0"], "dim is 0: expected at least 1"),
         (["--eval-share", "1.5"], "eval_share is 1.5: expected a number between 0 and 1"),
         (["--id-dropout", "-1"], "id_dropout is -1.0: expected a number from 0 to below 1"),
-        (["--dim", "6", "--heads", "4"], "dim is 6, which 4 heads do not divide"),
+        (["--dim", "6", "--heads", "4"], "heads is 4: expected a divisor of dim, which is 6"),
         (["--dataset", "nowhere"], "nowhere/manifest.json is missing: nowhere is no finished dataset"),
     ],
 )
