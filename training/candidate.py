@@ -21,6 +21,7 @@ from training.inputs import InputConfig, Inputs
 from training.loop import TrainResult, train_and_evaluate
 from training.network import CandidateNetwork, NetworkConfig
 from training.optimizer import AdamConfig, LearningRate
+from training.rules import require_positive
 from training.sampling import NegativeSampler
 
 METRIC = "MAP"
@@ -46,9 +47,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "least_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+        require_positive(self, "epochs", "least_steps")
 
     def max_steps(self, views: int) -> int:
         """So many passes over the views, and no fewer than `least_steps`: a small dataset is seen more often."""

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from training.exporter import Exporter
 from training.optimizer import AdamConfig, SparseAdam
+from training.rules import require
 
 Tensors = Any  # a tensor, or a nested structure of them as tf.data yields it
 Batch = tuple[Tensors, Tensors]  # features, labels; {} where there are none
@@ -97,10 +98,10 @@ class RunConfig:
     progress_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        _require("seed", self.seed, self.seed >= 0, "an integer >= 0")
+        require("seed", self.seed, self.seed >= 0, "an integer >= 0")
         for name in ("save_every_steps", "summary_every_steps", "keep_checkpoints", "threads"):
             value = getattr(self, name)
-            _require(name, value, value is None or value >= 1, "an integer >= 1")
+            require(name, value, value is None or value >= 1, "an integer >= 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ class TrainSpec:
     hooks: Sequence[Hook] = ()
 
     def __post_init__(self) -> None:
-        _require("max_steps", self.max_steps, self.max_steps >= 1, "an integer >= 1")
+        require("max_steps", self.max_steps, self.max_steps >= 1, "an integer >= 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +129,8 @@ class EvalSpec:
     exporters: Sequence[Exporter] = ()
 
     def __post_init__(self) -> None:
-        _require("every_steps", self.every_steps, self.every_steps >= 1, "an integer >= 1")
-        _require("patience", self.patience, self.patience is None or self.patience >= 1, "None or an integer >= 1")
+        require("every_steps", self.every_steps, self.every_steps >= 1, "an integer >= 1")
+        require("patience", self.patience, self.patience is None or self.patience >= 1, "None or an integer >= 1")
 
 
 class Estimator:
@@ -183,7 +184,7 @@ class Estimator:
         if not totals:
             raise ValueError("the evaluation input is empty: expected at least one batch")
         for name, (_, weight) in totals.items():
-            _require(f"sum of weights of metric {name}", weight, weight > 0, "a number > 0")
+            require(f"sum of weights of metric {name}", weight, weight > 0, "a number > 0")
         return {name: float(total / weight) for name, (total, weight) in totals.items()}
 
     def predict(self, input_fn: EvalInputFn) -> Iterator[dict[str, npt.NDArray[Any]]]:
@@ -233,8 +234,3 @@ def _set_threads(threads: int | None) -> None:
     except RuntimeError as error:
         message = f"threads is {threads}, but TensorFlow runs with {current} already: set it before the first operation"
         raise ValueError(message) from error
-
-
-def _require(name: str, value: object, holds: bool, rule: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {value}: expected {rule}")

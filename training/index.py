@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from preprocessing import artifact
+from training.rules import require, require_positive
 
 Array = npt.NDArray[Any]
 CUT = 200
@@ -33,11 +34,8 @@ class Config:
     warmup: int = 8
 
     def __post_init__(self) -> None:
-        if not 0 < self.recall_floor <= 1:
-            raise ValueError(f"recall_floor is {self.recall_floor}: expected more than 0 and at most 1")
-        for name in ("exact_up_to", "queries", "warmup"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+        require("recall_floor", self.recall_floor, 0 < self.recall_floor <= 1, "more than 0 and at most 1")
+        require_positive(self, "exact_up_to", "queries", "warmup")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from training import windows
 from training.dataset import Dataset
+from training.rules import require, require_positive
 
 # Windows of like length share a batch, and a batch holds about as many views whatever that length is.
 LENGTH_BOUNDS = (5, 9, 17, 33)
@@ -28,11 +29,8 @@ class InputConfig:
     eval_queries: int = 4000
 
     def __post_init__(self) -> None:
-        for name in ("batch_views", "shuffle_windows", "eval_queries"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
-        if not 0 < self.eval_share < 1:
-            raise ValueError(f"eval_share is {self.eval_share}: expected a number between 0 and 1")
+        require_positive(self, "batch_views", "shuffle_windows", "eval_queries")
+        require("eval_share", self.eval_share, 0 < self.eval_share < 1, "a number between 0 and 1")
 
 
 class Inputs:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from training import losses, metrics
 from training.articles import Articles
 from training.estimator import EstimatorSpec, Mode
+from training.rules import require, require_positive
 from training.sampling import NegativeSampler
 from training.towers import ArticleEncoder, ContextEncoder, UserTower
 
@@ -38,14 +39,10 @@ class NetworkConfig:
     uniform_share: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("dim", "heads", "blocks", "history", "min_views", "negatives"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+        require_positive(self, "dim", "heads", "blocks", "history", "min_views", "negatives")
         for name in ("dropout", "id_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected a number from 0 to below 1")
-        if self.dim % self.heads:
-            raise ValueError(f"heads is {self.heads}: expected a divisor of dim, which is {self.dim}")
+            require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "a number from 0 to below 1")
+        require("heads", self.heads, self.dim % self.heads == 0, f"a divisor of dim, which is {self.dim}")
 
 
 class CandidateNetwork(keras.layers.Layer):

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
+from training.rules import require
+
 
 @dataclasses.dataclass(frozen=True)
 class LearningRate:
@@ -22,12 +24,12 @@ class LearningRate:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        _require("learning rate peak", self.peak, self.peak > 0, "a number > 0")
-        _require("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "an integer >= 0")
-        _require("floor", self.floor, 0 <= self.floor <= 1, "a number from 0 to 1")
+        require("learning rate peak", self.peak, self.peak > 0, "a number > 0")
+        require("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "an integer >= 0")
+        require("floor", self.floor, 0 <= self.floor <= 1, "a number from 0 to 1")
         decay = self.decay_steps
         late_enough = decay is None or decay > self.warmup_steps
-        _require("decay_steps", decay, late_enough, f"None or more than warmup_steps ({self.warmup_steps})")
+        require("decay_steps", decay, late_enough, f"None or more than warmup_steps ({self.warmup_steps})")
 
     def at(self, update: tf.Tensor) -> tf.Tensor:
         """The rate of an update, 1 being the first; scalar float32."""
@@ -57,11 +59,11 @@ class AdamConfig:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        _require("beta_1", self.beta_1, 0 <= self.beta_1 < 1, "a number from 0 to below 1")
-        _require("beta_2", self.beta_2, 0 <= self.beta_2 < 1, "a number from 0 to below 1")
-        _require("epsilon", self.epsilon, self.epsilon > 0, "a number > 0")
-        _require("weight_decay", self.weight_decay, self.weight_decay >= 0, "a number >= 0")
-        _require("clip_norm", self.clip_norm, self.clip_norm is None or self.clip_norm > 0, "None or a number > 0")
+        require("beta_1", self.beta_1, 0 <= self.beta_1 < 1, "a number from 0 to below 1")
+        require("beta_2", self.beta_2, 0 <= self.beta_2 < 1, "a number from 0 to below 1")
+        require("epsilon", self.epsilon, self.epsilon > 0, "a number > 0")
+        require("weight_decay", self.weight_decay, self.weight_decay >= 0, "a number >= 0")
+        require("clip_norm", self.clip_norm, self.clip_norm is None or self.clip_norm > 0, "None or a number > 0")
 
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
@@ -157,8 +159,3 @@ def _sum_duplicates(gradient: Gradient) -> Gradient:
     rows, place = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
-
-
-def _require(name: str, value: object, holds: bool, rule: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {value}: expected {rule}")
