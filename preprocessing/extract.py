@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from preprocessing import sql
 from preprocessing.bigquery import Connection
@@ -56,7 +57,7 @@ def open_extract(connection: Connection, window: Window, name: str) -> Iterator[
         for part, table in tables.items():
             sql.materialise(connection, part, values, table, tables)
         catalogue = _read(connection, tables["catalogue"], CATALOGUE_COLUMNS)
-        if not sum(catalogue["views"].to_pylist()):
+        if not pc.sum(catalogue["views"]).as_py():
             period = f"{window.start.isoformat()} and {window.until.isoformat()}"
             raise ValueError(f"no views between {period} in {connection.table('events')}")
         regions = _read(connection, tables["regions"], ("region_id", "occurrences"))

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             work = pathlib.Path(args.work) / identity.id
             with artifact.create(path, identity) as draft:
                 _build(draft, dataset, config, work)
-            shutil.rmtree(work / "checkpoints", ignore_errors=True)
+            _forget_checkpoints(work)
     manifest = artifact.read_manifest(path, "candidate")
     print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
     return 0
@@ -135,6 +135,15 @@ def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathli
         "views_per_second": round(result.examples_per_second),
         "train_seconds": round(result.seconds, 1),
     }
+
+
+def _forget_checkpoints(work: pathlib.Path) -> None:
+    """Leaves the TensorBoard logs: the model is an artifact now, nothing has to go on from here."""
+    for path in work.iterdir():
+        if path.is_dir() and path.name != "logs":
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 def _queries(dataset: Dataset, inputs: Inputs) -> pa.Table:

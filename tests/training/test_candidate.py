@@ -80,6 +80,12 @@ def test_figures_are_those_of_the_best_evaluation(road: Road, queries: list[Quer
     assert 0.9 * views < figures["views"] <= views
 
 
+def test_a_finished_run_leaves_its_curves_and_no_checkpoints(road: Road) -> None:
+    work = road.candidate.parent.parent / "work" / road.candidate.name
+    assert [path.name for path in work.iterdir()] == ["logs"]
+    assert list(work.rglob("events.out.tfevents.*"))
+
+
 def test_queries_hold_no_target_in_their_history(road: Road, queries: list[Query]) -> None:
     rows = int(artifact.read_manifest(str(road.dataset), "dataset").contents["articles"])
     assert queries
