@@ -73,10 +73,10 @@ clean: ## remove what was built, keep the virtual environments
 
 .venv/installed: $(LOCKS)/dev.txt .venv-tools/installed
 	$(PYTHON) -m venv --clear .venv
-	time $(UV) pip install -q --python .venv/bin/python --require-hashes -r $<
+	time $(UV) pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r $<
 	touch $@
 
 .venv-emulator/installed: $(LOCKS)/emulator.txt .venv-tools/installed
 	$(PYTHON) -m venv --clear .venv-emulator
-	time $(UV) pip install -q --python .venv-emulator/bin/python --require-hashes -r $<
+	time $(UV) pip install -q --compile-bytecode --python .venv-emulator/bin/python --require-hashes -r $<
 	touch $@
