@@ -26,10 +26,10 @@ class Shard:
 
 
 class EncodeRows(beam.DoFn):
-    """(record batch, ...) -> ((group, count_of_values), rows): serialised examples with the number that orders them.
+    """(record batch, ...) -> (group, (rows, values)): serialised examples, each with the number that orders it.
 
     `group_by` names the scalar columns that make a group and `part_rows` divides the last of them; `order_by` is a
-    scalar column.
+    scalar column; `values` is how many the ragged column `counted` has in these rows.
     """
 
     def __init__(
