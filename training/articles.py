@@ -61,5 +61,5 @@ def _seconds(micros: np.ndarray) -> tf.Tensor:
 
 
 def _seconds_of(time: tf.Tensor) -> tf.Tensor:
-    """[n] microseconds -> whole seconds as int32, half the memory to compare; times beyond 1901 to 2038 count as its ends."""
+    """[n] microseconds -> whole seconds as int32, half the memory; beyond 1901 to 2038 its ends stand."""
     return tf.cast(tf.clip_by_value(time // 1_000_000, tf.int32.min, tf.int32.max), tf.int32)
