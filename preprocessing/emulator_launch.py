@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import bqemulator
+import pyarrow as pa
 from bqemulator import server
 from bqemulator.api.routes import upload
 from bqemulator.config import LogLevel, PersistenceMode, Settings
@@ -40,6 +41,8 @@ REVIEWED_VERSION = "1.4.0"
 MEMORY_LIMIT = "4GB"
 UPLOAD_MAX_BYTES = 10 * 1024**3
 KEPT_READ_SESSIONS = 4
+# gRPC takes 11 MB; BigQuery's own messages are smaller than that too.
+MESSAGE_MAX_BYTES = 4_000_000
 PARENT_POLL_SECONDS = 0.5
 EXIT_GRACE_SECONDS = 10.0
 
@@ -130,9 +133,10 @@ def _is_named(fields: list[Any]) -> bool:
 
 
 def patch_reading() -> None:
-    """Storage Read API: obeys offsets, refuses filters it would drop, and frees sessions that have been read."""
+    """Storage Read API: obeys offsets, refuses filters it would drop, sends messages that gRPC takes, and frees sessions
+    that have been read."""
     handler, build_sql = read_servicer.BigQueryReadHandler, read_servicer._build_read_sql
-    read_rows = handler._handle_read_rows
+    read_rows, stream_data = handler._handle_read_rows, read_servicer.get_stream_data
 
     def checked_sql(target: str, fields: Any, session: Any, caller: Any = None) -> str:
         sql = str(build_sql(target, fields, session, caller=caller))
@@ -147,8 +151,21 @@ def patch_reading() -> None:
         yield from read_rows(self, plain, context)
         _free_sessions(request.read_stream, tail)
 
+    def in_messages(session: str, stream: str) -> Any:
+        table = stream_data(session, stream)
+        return table if table is None else pa.concat_tables(_message_sized(table))
+
     read_servicer._build_read_sql = checked_sql
+    read_servicer.get_stream_data = in_messages
     handler._handle_read_rows = read_from_offset
+
+
+def _message_sized(table: Any) -> Iterator[Any]:
+    """The table cut into parts of about MESSAGE_MAX_BYTES; its reader makes a message of each."""
+    yield table.slice(0, 0)
+    rows = max(1, MESSAGE_MAX_BYTES * table.num_rows // max(1, table.nbytes))
+    for start in range(0, table.num_rows, rows):
+        yield table.slice(start, rows).combine_chunks()
 
 
 def _session_of(stream_name: str) -> Any:
