@@ -133,8 +133,7 @@ def _is_named(fields: list[Any]) -> bool:
 
 
 def patch_reading() -> None:
-    """Storage Read API: obeys offsets, refuses filters it would drop, sends messages that gRPC takes, and frees sessions
-    that have been read."""
+    """Storage Read API: obeys offsets, refuses filters it would drop, sends small messages, frees finished sessions."""
     handler, build_sql = read_servicer.BigQueryReadHandler, read_servicer._build_read_sql
     read_rows, stream_data = handler._handle_read_rows, read_servicer.get_stream_data
 
@@ -151,21 +150,16 @@ def patch_reading() -> None:
         yield from read_rows(self, plain, context)
         _free_sessions(request.read_stream, tail)
 
-    def in_messages(session: str, stream: str) -> Any:
-        table = stream_data(session, stream)
-        return table if table is None else pa.concat_tables(_message_sized(table))
-
     read_servicer._build_read_sql = checked_sql
-    read_servicer.get_stream_data = in_messages
+    read_servicer.get_stream_data = lambda session, stream: _message_sized(stream_data(session, stream))
     handler._handle_read_rows = read_from_offset
 
 
-def _message_sized(table: Any) -> Iterator[Any]:
-    """The table cut into parts of about MESSAGE_MAX_BYTES; its reader makes a message of each."""
-    yield table.slice(0, 0)
-    rows = max(1, MESSAGE_MAX_BYTES * table.num_rows // max(1, table.nbytes))
-    for start in range(0, table.num_rows, rows):
-        yield table.slice(start, rows).combine_chunks()
+def _message_sized(table: Any) -> Any:
+    """The table in chunks of about MESSAGE_MAX_BYTES, each of which its reader makes a message."""
+    rows = max(1, MESSAGE_MAX_BYTES * table.num_rows // max(1, table.nbytes)) if table is not None else 0
+    starts = range(0, table.num_rows, rows) if rows else ()
+    return pa.concat_tables([table.slice(at, rows).combine_chunks() for at in starts]) if starts else table
 
 
 def _session_of(stream_name: str) -> Any:
