@@ -42,6 +42,19 @@ compare: .venv/installed .venv-emulator/installed ## train before a moment, ask 
 test: .venv/installed .venv-emulator/installed ## all tests
 	$(RUN) pytest
 
+.PHONY: bench-preprocess
+bench-preprocess: .venv/installed .venv-emulator/installed ## time the job on 2, 8 and 22 million views, on 1 and 2 cores [SIZES=N,N] [CORES=N,N] [REPEAT=1]
+	$(RUN) preprocessing bench --work $(BUILD)/bench $(if $(SIZES),--sizes $(SIZES)) $(if $(CORES),--cores $(CORES)) \
+	  $(if $(REPEAT),--repeat $(REPEAT))
+
+.PHONY: bench-vocabulary
+bench-vocabulary: .venv/installed ## time and memory of vocabularies of 1 and 5 million articles [REPEAT=1]
+	$(RUN) preprocessing bench-vocabulary $(if $(REPEAT),--repeat $(REPEAT))
+
+.PHONY: bench-input
+bench-input: .venv/installed ## windows a second that reach training on one core DATASET=DIR
+	$(RUN) training bench-input --dataset $(DATASET)
+
 .PHONY: lint
 lint: .venv/installed ## ruff (rules and format) and mypy --strict
 	.venv/bin/ruff check .

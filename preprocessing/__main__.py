@@ -10,6 +10,10 @@ COMMANDS = {
     "emulator": ("preprocessing.emulator", "run a command beside the embedded BigQuery"),
     "load": ("preprocessing.load", "check a folder of logs and load it into BigQuery"),
     "run": ("preprocessing.dataset", "make a dataset of the logs in BigQuery"),
+    "drift": ("preprocessing.drift", "compare a dataset with an earlier one"),
+    "traffic": ("preprocessing.simulate.traffic", "write logs of any size, fast"),
+    "bench": ("preprocessing.bench", "measure the job on logs of growing size"),
+    "bench-vocabulary": ("preprocessing.vocabulary_bench", "measure vocabularies of millions of articles"),
 }
 
 

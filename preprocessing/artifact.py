@@ -12,15 +12,14 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import fsspec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CURRENT = "CURRENT"
-
 EVENT_COLUMNS = (
     "event_id", "user_id", "article_id", "event_type", "event_time", "received_at", "region_id", "dwell_ms",
     "request_id", "position", "variant", "release_id", "source", "propensity",
@@ -31,13 +30,11 @@ ARTICLE_COLUMNS = (
     "created_at", "removed_at",
 )  # fmt: skip
 REGION_COLUMNS = ("region_id", "neighbour_id", "distance")
-
 Json = Mapping[str, Any]
 
 
 class ArtifactError(ValueError):
-    """An artifact is missing, of another kind or format version, incomplete or damaged; the message names which
-    file."""
+    """An artifact is missing, of another kind or format version, incomplete or damaged; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +70,7 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` holds. `contents` is what readers need (see docs/artifacts.md), `figures` what was
-    measured."""
+    """What `manifest.json` holds: `contents` is what readers need (docs/artifacts.md), `figures` what was measured."""
 
     id: str
     identity: Identity
@@ -131,10 +127,10 @@ def read_text(path: str) -> str:
 
 
 def write_text_atomically(path: str, text: str) -> None:
-    """Replaces a small file in one step: rename on a local disk; an object store replaces an object in one step
-    anyway."""
+    """Replaces a small file in one step: a rename locally; an object store does it in one anyway."""
     filesystem, local = fsspec.url_to_fs(path)
-    if not _is_local(path):
+    if not is_local(path):
+        filesystem.makedirs(local.rpartition("/")[0], exist_ok=True)
         filesystem.pipe_file(local, text.encode())
         return
     target = pathlib.Path(local)
@@ -203,7 +199,7 @@ def require_parent(child: Manifest, role: str, parent: Manifest) -> None:
 def open_artifact(path: str, kind: str) -> Iterator[tuple[pathlib.Path, Manifest]]:
     """Yields the verified artifact as a local folder; a remote one is mirrored into a temporary folder meanwhile."""
     manifest = read_manifest(path, kind)
-    if _is_local(path):
+    if is_local(path):
         verify(path.removeprefix("file://"), manifest)
         yield pathlib.Path(path.removeprefix("file://")), manifest
         return
@@ -212,59 +208,66 @@ def open_artifact(path: str, kind: str) -> Iterator[tuple[pathlib.Path, Manifest
         yield pathlib.Path(folder), manifest
 
 
-def mirror(path: str, folder: pathlib.Path, manifest: Manifest) -> None:
-    """Copies the files of the artifact at `path` into the local `folder` and verifies them; the manifest goes last."""
+def mirror(path: str, folder: pathlib.Path, manifest: Manifest, names: Iterable[str] | None = None) -> None:
+    """Copies files of the artifact at `path` (all, or `names`) into the local `folder` and verifies them."""
     filesystem, root = fsspec.url_to_fs(path)
-    for name in sorted(manifest.files):
+    files = {name: manifest.files[name] for name in sorted(manifest.files if names is None else names)}
+    for name in files:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         filesystem.get_file(join(root, name), str(target))
-    verify(str(folder), manifest)
+    verify(str(folder), dataclasses.replace(manifest, files=files))
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
 
 class Draft:
-    """An artifact being written: `folder` takes its files, `contents` and `figures` go into its manifest."""
+    """An artifact being written: `folder` takes its files, `contents` and `figures` go into its manifest.
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+    Other machines write to `shared`: the same folder, or the final place of a remote artifact, where nothing counts
+    before the manifest. What they wrote and hashed there is entered in `placed`.
+    """
+
+    def __init__(self, folder: pathlib.Path, shared: str) -> None:
+        self.folder, self.shared = folder, shared
         self.contents: dict[str, Any] = {}
         self.figures: dict[str, Any] = {}
+        self.placed: dict[str, FileEntry] = {}
 
 
 @contextlib.contextmanager
 def create(path: str, identity: Identity) -> Iterator[Draft]:
-    """Writes an artifact to `path`: the block fills the draft; then the files are hashed and the manifest is written
-    last.
+    """Writes an artifact to `path`: the block fills the draft; then files are hashed and the manifest is written last.
 
-    Locally the finished folder is renamed into place; remotely the files are uploaded, the manifest after all others.
-    When the block raises, nothing of it remains. A half-written folder without a manifest at `path` is replaced.
+    Locally the finished folder is renamed into place and replaces a half-written one; remotely files are uploaded, the
+    manifest after all others. When the block raises, nothing of it counts; what is placed is overwritten next.
     """
     if exists(path):
         raise ArtifactError(f"{path} exists already: an artifact is written once")
-    local = _is_local(path)
+    local = is_local(path)
     parent = pathlib.Path(path.removeprefix("file://")).parent if local else pathlib.Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(parent)
     staging = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=f".draft-{os.getpid()}-"))
     try:
-        draft = Draft(staging)
+        draft = Draft(staging, str(staging) if local else path)
         yield draft
         manifest = _describe(draft, identity)
         (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         if local:
             _rename_into_place(staging, pathlib.Path(path.removeprefix("file://")))
         else:
-            _upload(staging, path, manifest)
+            for name in [*sorted(set(manifest.files) - set(draft.placed)), MANIFEST]:
+                put(staging, path, name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _describe(draft: Draft, identity: Identity) -> Manifest:
-    paths = sorted(path for path in draft.folder.rglob("*") if path.is_file())
-    files = {str(path.relative_to(draft.folder)): FileEntry(path.stat().st_size, sha256(path)) for path in paths}
+    paths = {path.relative_to(draft.folder).as_posix(): path for path in draft.folder.rglob("*") if path.is_file()}
+    own = {name: path for name, path in sorted(paths.items()) if name not in draft.placed}
+    files = {name: FileEntry(path.stat().st_size, sha256(path)) for name, path in own.items()}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Manifest(identity.id, identity, now, draft.contents, draft.figures, files)
+    return Manifest(identity.id, identity, now, draft.contents, draft.figures, files | draft.placed)
 
 
 def _rename_into_place(staging: pathlib.Path, target: pathlib.Path) -> None:
@@ -277,11 +280,11 @@ def _rename_into_place(staging: pathlib.Path, target: pathlib.Path) -> None:
     staging.rename(target)
 
 
-def _upload(staging: pathlib.Path, path: str, manifest: Manifest) -> None:
+def put(folder: pathlib.Path, path: str, name: str) -> None:
+    """Copies the file `name` of a local folder to the same name below `path`."""
     filesystem, root = fsspec.url_to_fs(path)
-    for name in [*sorted(manifest.files), MANIFEST]:
-        filesystem.makedirs(join(root, name).rpartition("/")[0], exist_ok=True)
-        filesystem.put_file(str(staging / name), join(root, name))
+    filesystem.makedirs(join(root, name).rpartition("/")[0], exist_ok=True)
+    filesystem.put_file(str(folder / name), join(root, name))
 
 
 def _remove_abandoned(parent: pathlib.Path) -> None:
@@ -292,5 +295,6 @@ def _remove_abandoned(parent: pathlib.Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_local(path: str) -> bool:
+def is_local(path: str) -> bool:
+    """False for a URL of another place."""
     return "://" not in path or path.startswith("file://")

@@ -1,4 +1,4 @@
-"""Decides how Arrow record batches from the tables become the record batches that tf.Transform takes.
+"""Decides how record batches of the catalogue become the record batches that tf.Transform takes.
 
 tf.Transform's adapter wants lists in every column and arrays that are no slices of larger ones (tfx-bsl 1.21).
 """
@@ -12,22 +12,6 @@ import pyarrow.compute as pc
 from preprocessing import features
 
 ROWS = 1000
-
-
-def view_batches(extracted: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Rows of `views.sql` -> batches of at most 1,000 rows with the columns of `features.VIEWS`, in the same order."""
-    schema = features.arrow_schema(features.VIEWS)
-    for start in range(0, extracted.num_rows, ROWS):
-        rows = compact(extracted.slice(start, ROWS))
-        views = rows.column("views")
-        tokens = pc.list_flatten(views)
-        offsets = _offsets(pc.list_value_length(views))
-        columns = [singles(rows.column(name)) for name in ("user_key", "day", "bucket")]
-        columns += [
-            pa.ListArray.from_arrays(offsets, pc.struct_field(tokens, feature.name).cast(feature.type))
-            for feature in features.VIEWS[3:]
-        ]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def catalogue_batches(articles: pa.RecordBatch, embedding_dim: int) -> Iterator[pa.RecordBatch]:
@@ -59,10 +43,6 @@ def compact(batch: pa.RecordBatch) -> pa.RecordBatch:
 def singles(values: pa.Array) -> pa.ListArray:
     """[n] without nulls -> n lists of one value."""
     return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values)
-
-
-def _offsets(lengths: pa.Array) -> pa.Array:
-    return pa.array(np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int32))
 
 
 def _micros(times: pa.Array, missing: int) -> pa.Array:

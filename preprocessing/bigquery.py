@@ -18,6 +18,8 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 
 LOCAL_PROJECT = "nearfeed-local"
 CONNECT_SECONDS = 5.0
+GIGABYTE = 10**9
+DEFAULT_GIGABYTES = 1000
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 
 
@@ -27,13 +29,17 @@ class BigQueryError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Connection:
-    """One dataset of one project. Both endpoints set: an emulator, without credentials; none: Google's service."""
+    """One dataset of one project. Both endpoints set: an emulator, without credentials; none: Google's service.
+
+    No query may read more than `max_bytes_billed`.
+    """
 
     project: str
     dataset: str
     location: str = "US"
     endpoint: str | None = None
     storage_endpoint: str | None = None
+    max_bytes_billed: int = DEFAULT_GIGABYTES * GIGABYTE
 
     def __post_init__(self) -> None:
         if bool(self.endpoint) != bool(self.storage_endpoint):
@@ -42,6 +48,8 @@ class Connection:
             )
         if not _DATASET.fullmatch(self.dataset):
             raise BigQueryError(f"--dataset is {self.dataset!r}: letters, digits and _ are allowed")
+        if self.max_bytes_billed < 1:
+            raise BigQueryError(f"--max-gigabytes-billed gives {self.max_bytes_billed} bytes, at least 1 is needed")
 
     def table(self, name: str) -> str:
         """`project.dataset.name`."""
@@ -100,13 +108,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=environment("NEARFEED_BIGQUERY_STORAGE_ENDPOINT"),
         help="an emulator's Storage API, as in 127.0.0.1:9060 [NEARFEED_BIGQUERY_STORAGE_ENDPOINT]",
     )
+    group.add_argument(
+        "--max-gigabytes-billed",
+        type=float,
+        default=environment("NEARFEED_MAX_GIGABYTES_BILLED", str(DEFAULT_GIGABYTES)),
+        help="no query may read more [NEARFEED_MAX_GIGABYTES_BILLED, else %(default)s]",
+    )
 
 
 def from_args(args: argparse.Namespace) -> Connection:
     """The connection that the flags of `add_flags` describe; raises BigQueryError where they do not suffice."""
     endpoint, storage_endpoint = args.endpoint or None, args.storage_endpoint or None
     project = args.project or (LOCAL_PROJECT if endpoint else _credentials_project())
-    return Connection(project, args.dataset, args.location, endpoint, storage_endpoint)
+    most = int(args.max_gigabytes_billed * GIGABYTE)
+    return Connection(project, args.dataset, args.location, endpoint, storage_endpoint, most)
 
 
 def _credentials_project() -> str:

@@ -25,6 +25,8 @@ POLL_SECONDS = 0.05
 LOG_TAIL_BYTES = 2000
 
 _FOLDER = pathlib.Path(__file__).parent
+# Isolated from this environment and user, but for this package.
+_LAUNCH = "import sys; sys.path.append(sys.argv.pop(1)); from preprocessing.emulation.launch import main; main()"
 DEFAULT_PYTHON = _FOLDER.parent / ".venv-emulator" / "bin" / "python"
 
 
@@ -105,7 +107,7 @@ class Emulator:
     def _spawn(self) -> subprocess.Popen[bytes]:
         """Starts the launcher isolated (-I), in the data folder, in a process group of its own (Ctrl-C spares it)."""
         command = [
-            str(self._python), "-I", str(_FOLDER / "emulator_launch.py"), "--data-dir", str(self.data_dir),
+            str(self._python), "-I", "-c", _LAUNCH, str(_FOLDER.parent), "--data-dir", str(self.data_dir),
             "--ready-file", str(self._ready_file), "--project", self.project, "--parent", str(os.getpid()),
         ]  # fmt: skip
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BQEMU_")}

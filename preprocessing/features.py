@@ -1,7 +1,6 @@
-"""Decides the names, types and shapes of every feature, raw (what a transform graph takes) and transformed (what it
-gives).
+"""Decides the names, types and shapes of every feature, raw (what a transform graph takes) and written.
 
-Later stages read the transformed ones from the dataset's manifest, never from here.
+Later stages read the written ones from the dataset's manifest, never from here.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ Layout = Literal["scalar", "ragged", "dense"]
 OOV_ARTICLE_BUCKETS = 8
 TITLE_NGRAM_LENGTH = 3
 TITLE_NGRAMS = 48
-TITLE_CHARACTERS = 256
+TITLE_CHARACTERS = TITLE_NGRAMS + TITLE_NGRAM_LENGTH
 UNKNOWN_CREATED_MICROS = -(2**63)
 NOT_REMOVED_MICROS = 2**63 - 1
 
@@ -30,15 +29,13 @@ class RawFeature:
     width: int = 0
 
 
-VIEWS = (
-    RawFeature("user_key", pa.int64()),
-    RawFeature("day", pa.int64()),
-    RawFeature("bucket", pa.int64()),
+# The graph of the views only looks up: distinct strings go in, numbers never do.
+VIEWS: tuple[RawFeature, ...] = (
     RawFeature("article_id", pa.string(), "ragged"),
     RawFeature("region_id", pa.string(), "ragged"),
-    RawFeature("time", pa.int64(), "ragged"),
-    RawFeature("dwell_ms", pa.int64(), "ragged"),
 )
+# What an Example of a segment holds, all ragged int64: a block of users and their views (docs/artifacts.md).
+BLOCK = ("article", "dwell_ms", "region", "time", "user_key", "views")
 
 
 def catalogue(embedding_dim: int) -> tuple[RawFeature, ...]:

@@ -1,197 +1,79 @@
-"""Decides the Beam graphs: analyse the catalogue, then transform catalogue and views into TFRecord shards."""
+"""Decides what a stage is told: where it reads, where it writes, and what its files are called."""
 
 import dataclasses
-import datetime
-import functools
-import json
-import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
-import apache_beam as beam
-import pyarrow as pa
+import fsspec
 import pyarrow.parquet as pq
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from tensorflow_metadata.proto.v0 import schema_pb2
 
-from preprocessing import batches, features, shards, transform
+from preprocessing import artifact, day
 from preprocessing.bigquery import Connection
-from preprocessing.source import ReadArrow
 
-VIEW_COLUMNS = ("user_key", "day", "bucket", "views")
-CATALOGUE_PART_ROWS = 100_000
-# Beam's default runner first tries to download one; behind a firewall that hangs.
-LOCAL_RUNNER = "--runner=FnApiRunner"
+CATALOGUE = "catalogue.parquet"
+VOCABULARIES = ("article_id", "region_id", "category_id")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """All that the graphs read and write. `folder` is the dataset being written, with catalogue.parquet and
-    vocabularies."""
+    """What all stages of one dataset share.
+
+    `folder` is the dataset being written, with catalogue.parquet and vocabularies, `work` a scratch folder of this run;
+    both are local or URLs, and within reach of the workers.
+    """
 
     connection: Connection
-    views_table: str
-    folder: pathlib.Path
+    folder: str
+    work: str
     embedding_dim: int
     title_buckets: int
-    beam_arguments: tuple[str, ...]
+    beam_arguments: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Job":
+        """The job that `dataclasses.asdict` described."""
+        connection, arguments = Connection(**raw["connection"]), tuple(raw["beam_arguments"])
+        return cls(**{**raw, "connection": connection, "beam_arguments": arguments})
 
     @property
-    def vocabularies(self) -> Mapping[str, str]:
-        folder = self.folder / "vocabularies"
-        return {name: str(folder / f"{name}.txt") for name in ("article_id", "region_id", "category_id")}
+    def catalogue(self) -> str:
+        return artifact.join(self.folder, CATALOGUE)
 
-    def transform_path(self, name: str) -> str:
-        return str(self.folder / "transforms" / name)
-
-
-def analyze(job: Job) -> None:
-    """Writes both transform graphs. Vocabularies are files already; the price is the only thing that is analysed."""
-    catalogue_fn = functools.partial(
-        transform.catalogue_fn, vocabularies=job.vocabularies, title_buckets=job.title_buckets
-    )
-    views_fn = functools.partial(transform.views_fn, vocabularies=job.vocabularies)
-    with _pipeline(job) as pipeline, tft_beam.Context(temp_dir=str(job.folder / ".beam")):
-        articles = pipeline | "Articles" >> _ReadCatalogue(job)
-        catalogue_raw = (articles, transform.adapter_config(features.catalogue(job.embedding_dim)))
-        no_views = pipeline | "NoViews" >> beam.Create([]).with_output_types(pa.RecordBatch)
-        views_raw = (no_views, transform.adapter_config(features.VIEWS))
-        _ = (
-            catalogue_raw
-            | "AnalyzeCatalogue" >> tft_beam.AnalyzeDataset(catalogue_fn)
-            | "WriteCatalogue" >> tft_beam.WriteTransformFn(job.transform_path("catalogue"))
-        )
-        _ = (
-            views_raw
-            | "AnalyzeViews" >> tft_beam.AnalyzeDataset(views_fn)
-            | "WriteViews" >> tft_beam.WriteTransformFn(job.transform_path("views"))
-        )
+    def transform(self, graph: str) -> str:
+        """The folder of a graph, `views` or `catalogue`."""
+        return artifact.join(self.folder, "transforms", graph)
 
 
-def transform_catalogue(job: Job) -> list[shards.Shard]:
-    """Writes catalogue/part-*.tfrecord in row order, 100,000 articles each."""
-    with _pipeline(job) as pipeline, tft_beam.Context(temp_dir=str(job.folder / ".beam")):
-        raw = pipeline | "Articles" >> _ReadCatalogue(job)
-        encode = shards.EncodeRows(
-            _schema(job, "catalogue"), ("article",), "article", "title", part_rows=CATALOGUE_PART_ROWS
-        )
-        raw_features = features.catalogue(job.embedding_dim)
-        _ = raw | _Write(job, "catalogue", raw_features, encode, catalogue_path)
-    return _written(job, "catalogue")
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A unit of work of the catalogue: a row group of catalogue.parquet."""
+
+    number: int
+    rows: int
 
 
-def transform_views(job: Job) -> list[shards.Shard]:
-    """Writes segments/<day>/<bucket>.tfrecord, users ordered by their key."""
-    with _pipeline(job) as pipeline, tft_beam.Context(temp_dir=str(job.folder / ".beam")):
-        raw = (
-            pipeline
-            | "Views" >> ReadArrow(job.connection, job.views_table, VIEW_COLUMNS)
-            | "Batches" >> beam.FlatMap(batches.view_batches).with_output_types(pa.RecordBatch)
-        )
-        encode = shards.EncodeRows(_schema(job, "views"), ("day", "bucket"), "user_key", "time")
-        _ = raw | _Write(job, "views", features.VIEWS, encode, segment_path)
-    return _written(job, "views")
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A unit of work of the analysis: a transform graph by its name."""
+
+    number: int
+    name: str
+
+
+GRAPHS = (Graph(0, "views"), Graph(1, "catalogue"))
+
+
+def parts(job: Job) -> list[Part]:
+    """The row groups of the job's catalogue."""
+    with fsspec.open(job.catalogue, "rb") as file:
+        metadata = pq.read_metadata(file)
+    return [Part(number, metadata.row_group(number).num_rows) for number in range(metadata.num_row_groups)]
 
 
 def catalogue_path(part: int) -> str:
     return f"catalogue/part-{part:05d}.tfrecord"
 
 
-def segment_path(day: int, bucket: int) -> str:
-    """`day` counts from the epoch."""
-    return f"segments/{iso_day(day)}/{bucket:04d}.tfrecord"
-
-
-def iso_day(day: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()
-
-
-def feature_spec(job: Job, name: str) -> list[dict[str, object]]:
-    """The transformed features of a graph as docs/artifacts.md describes them, ordered by name."""
-    spec = tft.TFTransformOutput(job.transform_path(name)).transformed_feature_spec()
-    return [_describe(feature, spec[feature]) for feature in sorted(spec)]
-
-
-def _describe(name: str, spec: object) -> dict[str, object]:
-    entry = {"name": name, "dtype": spec.dtype.name}  # type: ignore[attr-defined]
-    if hasattr(spec, "value_key"):
-        return entry | {"layout": "ragged", "key": spec.value_key or name, "size": None}
-    if list(spec.shape):  # type: ignore[attr-defined]
-        return entry | {"layout": "dense", "key": name, "size": spec.shape[0]}  # type: ignore[attr-defined]
-    return entry | {"layout": "scalar", "key": name, "size": None}
-
-
-class _ReadCatalogue(beam.PTransform):
-    def __init__(self, job: Job) -> None:
-        super().__init__()
-        self.path, self.embedding_dim = str(job.folder / "catalogue.parquet"), job.embedding_dim
-
-    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
-        groups = range(pq.read_metadata(self.path).num_row_groups)
-        return (
-            begin
-            | beam.Create(list(groups))
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(self._read).with_output_types(pa.RecordBatch)
-        )
-
-    def _read(self, group: int) -> list[pa.RecordBatch]:
-        with pq.ParquetFile(self.path) as file:
-            rows = file.read_row_group(group).combine_chunks().to_batches()
-        return [batch for part in rows for batch in batches.catalogue_batches(part, self.embedding_dim)]
-
-
-class _Write(beam.PTransform):
-    """Raw record batches -> transformed -> one TFRecord file a group; the list of shards goes to a file beside them."""
-
-    def __init__(
-        self,
-        job: Job,
-        name: str,
-        raw_features: Sequence[features.RawFeature],
-        encode: shards.EncodeRows,
-        name_shard: Callable[..., str],
-    ) -> None:
-        super().__init__()
-        self.job, self.name, self.raw_features, self.encode = job, name, raw_features, encode
-        self.name_shard = name_shard
-
-    def expand(self, raw: beam.PCollection) -> beam.PCollection:
-        graph = raw.pipeline | "Graph" >> tft_beam.ReadTransformFn(self.job.transform_path(self.name))
-        folder = str(self.job.folder)
-        transformed, _ = ((raw, transform.adapter_config(self.raw_features)), graph) | tft_beam.TransformDataset(
-            output_record_batches=True
-        )
-        return (
-            transformed
-            | "Encode" >> beam.ParDo(self.encode)
-            | "Group" >> beam.GroupByKey()
-            | "Write" >> beam.MapTuple(functools.partial(shards.write_shard, folder=folder, name=self.name_shard))
-            | "List" >> beam.combiners.ToList()
-            | "Report" >> beam.Map(_report, path=str(_report_path(self.job, self.name)))
-        )
-
-
-def _report(written: list[shards.Shard], path: str) -> None:
-    lines = [dataclasses.asdict(shard) for shard in sorted(written, key=lambda shard: shard.group)]
-    pathlib.Path(path).write_text(json.dumps(lines), encoding="utf-8")
-
-
-def _report_path(job: Job, name: str) -> pathlib.Path:
-    return job.folder / ".beam" / f"{name}.json"
-
-
-def _written(job: Job, name: str) -> list[shards.Shard]:
-    lines = json.loads(_report_path(job, name).read_text(encoding="utf-8"))
-    return [shards.Shard(**line | {"group": tuple(line["group"])}) for line in lines]
-
-
-def _schema(job: Job, name: str) -> schema_pb2.Schema:
-    return tft.TFTransformOutput(job.transform_path(name)).transformed_metadata.schema
-
-
-def _pipeline(job: Job) -> beam.Pipeline:
-    named = any(argument.startswith("--runner") for argument in job.beam_arguments)
-    arguments = job.beam_arguments if named else (LOCAL_RUNNER, *job.beam_arguments)
-    return beam.Pipeline(options=PipelineOptions(list(arguments)))
+def segment_path(number: int, bucket: int) -> str:
+    """Of a day, counted from the epoch."""
+    return f"segments/{day.iso(number)}/{bucket:04d}.tfrecord"

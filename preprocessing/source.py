@@ -1,84 +1,62 @@
-"""Decides how a BigQuery table is read: by the Storage Read API, as Arrow record batches, one Beam element each.
+"""Decides how a BigQuery table is read: by the Storage Read API, as Arrow record batches.
 
 Beam's own ReadFromBigQuery cannot be pointed at an emulator and deletes data sets there.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 
-import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics import Metrics
-from google.cloud.bigquery_storage_v1 import types
+from google.api_core import retry
+from google.api_core.exceptions import GoogleAPIError, ServiceUnavailable
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
 from preprocessing.bigquery import Connection
 
-Stream = tuple[str, bytes]
+# A connection that stays broken for longer than this is an error.
+READ_SECONDS = 600.0
 
 
-def open_session(connection: Connection, table: str, columns: Sequence[str], max_streams: int) -> list[Stream]:
-    """(name, serialised Arrow schema) of each stream of a new read session; a table without rows may have none."""
-    session = _create_session(connection, table, columns, max_streams)
-    return [(stream.name, session.arrow_schema.serialized_schema) for stream in session.streams]
+class ReadError(ValueError):
+    """A table could not be read to its end, repeated tries included; the message names table and stream."""
 
 
-def _create_session(connection: Connection, table: str, columns: Sequence[str], max_streams: int) -> types.ReadSession:
-    project, dataset, name = table.split(".")
-    return connection.read_client().create_read_session(
-        parent=f"projects/{connection.project}",
-        max_stream_count=max_streams,
-        read_session=types.ReadSession(
-            table=f"projects/{project}/datasets/{dataset}/tables/{name}",
-            data_format=types.DataFormat.ARROW,
-            read_options=types.ReadSession.TableReadOptions(selected_fields=list(columns)),
-        ),
-    )
+def read_table(connection: Connection, table: str, columns: Sequence[str], row_restriction: str = "") -> pa.Table:
+    """The rows of a table, in any order, with these columns in this order; it may have none.
 
-
-def read_stream(connection: Connection, stream: Stream) -> Iterator[pa.RecordBatch]:
-    """Record batches of one stream; the client resumes at the offset it had reached when the connection breaks."""
-    name, serialised = stream
-    schema = pa.ipc.read_schema(pa.py_buffer(serialised))
-    for response in connection.read_client().read_rows(name):
-        batch = pa.ipc.read_record_batch(pa.py_buffer(response.arrow_record_batch.serialized_record_batch), schema)
-        yield batch.replace_schema_metadata(None)
-
-
-def read_table(connection: Connection, table: str, columns: Sequence[str]) -> pa.Table:
-    """A whole small table, which may be empty, with these columns in this order; the rows come in any order."""
-    session = _create_session(connection, table, columns, max_streams=1)
-    serialised = session.arrow_schema.serialized_schema
-    schema = pa.ipc.read_schema(pa.py_buffer(serialised)).remove_metadata()
-    batches = [batch for stream in session.streams for batch in read_stream(connection, (stream.name, serialised))]
+    `row_restriction` is a condition in SQL, such as `bucket < 3`. Raises ReadError.
+    """
+    with connection.read_client() as client:
+        session = _open(connection, client, table, columns, row_restriction)
+        schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema)).remove_metadata()
+        batches = [batch for stream in session.streams for batch in _read(client, table, stream.name, schema)]
     return pa.Table.from_batches(batches, schema).select(list(columns))
 
 
-class ReadArrow(beam.PTransform):
-    """Nothing -> PCollection of pa.RecordBatch with the rows of a table; the session is opened when the pipeline
-    runs."""
-
-    def __init__(self, connection: Connection, table: str, columns: Sequence[str], max_streams: int = 0) -> None:
-        super().__init__()
-        self.connection, self.table, self.columns, self.max_streams = connection, table, tuple(columns), max_streams
-
-    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
-        return (
-            begin
-            | beam.Create([self.table])
-            | "Open" >> beam.FlatMap(lambda table: open_session(self.connection, table, self.columns, self.max_streams))
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadStream(self.connection)).with_output_types(pa.RecordBatch)
+def _open(
+    connection: Connection, client: BigQueryReadClient, table: str, columns: Sequence[str], row_restriction: str
+) -> types.ReadSession:
+    project, dataset, name = table.split(".")
+    options = types.ReadSession.TableReadOptions(selected_fields=list(columns), row_restriction=row_restriction)
+    wanted = types.ReadSession(
+        table=f"projects/{project}/datasets/{dataset}/tables/{name}",
+        data_format=types.DataFormat.ARROW,
+        read_options=options,
+    )
+    try:
+        # One stream: who reads is one of many already.
+        return client.create_read_session(
+            parent=f"projects/{connection.project}", read_session=wanted, max_stream_count=1
         )
+    except GoogleAPIError as error:
+        raise ReadError(f"table {table} cannot be opened with {row_restriction or 'all rows'}: {error}") from error
 
 
-class _ReadStream(beam.DoFn):
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def process(self, stream: Stream) -> Iterator[pa.RecordBatch]:
-        began = time.monotonic()
-        for batch in read_stream(self.connection, stream):
-            Metrics.counter("read", "rows").inc(batch.num_rows)
-            Metrics.counter("read", "arrow_bytes").inc(batch.nbytes)
-            yield batch
-        Metrics.counter("read", "milliseconds").inc(int(1000 * (time.monotonic() - began)))
+def _read(client: BigQueryReadClient, table: str, stream: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The client itself goes on at the offset it had reached when the connection breaks, as often as it comes back."""
+    reconnecting = retry.Retry(retry.if_exception_type(ServiceUnavailable), timeout=READ_SECONDS)
+    try:
+        for response in client.read_rows(stream, retry=reconnecting):
+            message = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
+            yield pa.ipc.read_record_batch(message, schema)
+    except GoogleAPIError as error:
+        raise ReadError(f"table {table}: reading stream {stream} ended early: {error}") from error

@@ -7,6 +7,7 @@ query but names of scratch tables (`${name}`): BigQuery has no parameters for th
 import datetime
 import re
 import string
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -18,7 +19,8 @@ from preprocessing.bigquery import Connection
 Value = datetime.datetime | int | float | str | Sequence[str]
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARAMETER = re.compile(r"@([A-Za-z_][A-Za-z0-9_]*)")
-_COMMENT = re.compile(r"--[^\n]*")
+_COMMENT = re.compile(r"^ *--[^\n]*\n", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 
 class QueryError(ValueError):
@@ -26,23 +28,35 @@ class QueryError(ValueError):
 
 
 def read(name: str, tables: Mapping[str, str] | None = None) -> str:
-    """The text of sql/<name>.sql with `${key}` replaced by `tables[key]`, which must be a plain table name."""
-    file = resources.files("preprocessing") / "sql" / f"{name}.sql"
-    if not file.is_file():
-        raise QueryError(f"there is no query {name!r} in preprocessing/sql")
+    """The text of sql/<name>.sql with `${key}` replaced by `tables[key]`, which must be a plain table name.
+
+    A line `-- include: other` stands for the text of sql/other.sql, which includes nothing itself. Comments are taken
+    out: the emulator takes an @ in them for a parameter.
+    """
     for key, table in (tables or {}).items():
         if not _TABLE.fullmatch(table):
             raise QueryError(f"query {name}: table {key} is {table!r}, only letters, digits and _ are allowed")
     try:
-        return string.Template(file.read_text(encoding="utf-8")).substitute(tables or {})
+        whole = _COMMENT.sub("", _INCLUDE.sub(lambda line: _text(line[1]), _text(name)))
+        return string.Template(whole).substitute(tables or {})
     except KeyError as error:
         raise QueryError(f"query {name}: no table is given for ${{{error.args[0]}}}") from error
+
+
+def _text(name: str) -> str:
+    file = resources.files("preprocessing") / "sql" / f"{name}.sql"
+    if not file.is_file():
+        raise QueryError(f"there is no query {name!r} in preprocessing/sql")
+    return file.read_text(encoding="utf-8")
 
 
 def execute(
     connection: Connection, name: str, parameters: Mapping[str, Value], tables: Mapping[str, str] | None = None
 ) -> bigquery.QueryJob:
-    """Runs a query and waits; returns the finished job. Raises what the client raises when BigQuery refuses it."""
+    """Runs a query and waits; returns the finished job. What it would read is told on stderr first.
+
+    Raises QueryError when that is more than the connection allows, and what the client raises when BigQuery refuses it.
+    """
     return _execute(connection, name, read(name, tables), parameters)
 
 
@@ -59,28 +73,55 @@ def materialise(
     parameters: Mapping[str, Value],
     table: str,
     tables: Mapping[str, str] | None = None,
+    label: str = "",
+    cluster_by: str | None = None,
 ) -> None:
     """Replaces `table` of the dataset by a query's rows, from where the Storage Read API reads them.
 
-    A statement, for the emulator ignores the destination of a query job.
+    A statement, for the emulator ignores the destination of a query job. `label` tells on stderr which of the queries
+    of this name it is. Rows with like values of `cluster_by` lie together, so that a part of them is read for less.
+    Raises like `execute`.
     """
     query = read(name, tables)
     if not _TABLE.fullmatch(table):
         raise QueryError(f"query {name}: its result's table is {table!r}, only letters, digits and _ are allowed")
-    _execute(connection, name, f"CREATE OR REPLACE TABLE {table} AS\n{query}", parameters)
+    cluster = f"CLUSTER BY {cluster_by} " if cluster_by else ""
+    _execute(connection, name, f"CREATE OR REPLACE TABLE {table} {cluster}AS\n{query}", parameters, label)
 
 
-def _execute(connection: Connection, name: str, query: str, parameters: Mapping[str, Value]) -> bigquery.QueryJob:
-    asked = set(_PARAMETER.findall(_COMMENT.sub("", query)))
+def _execute(
+    connection: Connection, name: str, query: str, parameters: Mapping[str, Value], label: str = ""
+) -> bigquery.QueryJob:
+    asked = set(_PARAMETER.findall(query))
     if missing := sorted(asked - set(parameters)):
         raise QueryError(f"query {name}: no value is given for parameter {', '.join(missing)}")
-    config = bigquery.QueryJobConfig(
-        default_dataset=f"{connection.project}.{connection.dataset}",
-        query_parameters=[parameter(key, parameters[key]) for key in sorted(asked)],
-    )
-    job = connection.client().query(query, job_config=config)
+    values = [parameter(key, parameters[key]) for key in sorted(asked)]
+    client, title = connection.client(), f"{name} {label}".rstrip()
+    estimate = client.query(query, job_config=_job_config(connection, values, dry_run=True)).total_bytes_processed
+    limit = connection.max_bytes_billed
+    print(f"query {title}: {amount(estimate)} to be read, limit {amount(limit)}", file=sys.stderr, flush=True)
+    if estimate > limit:
+        raise QueryError(
+            f"query {title} would read {amount(estimate)}, at most {amount(limit)} are allowed (--max-gigabytes-billed)"
+        )
+    job = client.query(query, job_config=_job_config(connection, values, dry_run=False))
     job.result()
     return job
+
+
+def _job_config(connection: Connection, values: Sequence[Any], dry_run: bool) -> bigquery.QueryJobConfig:
+    """Whatever runs carries the limit: an estimate may be wrong. A dry run must tell what is over it."""
+    limits = {"dry_run": True} if dry_run else {"maximum_bytes_billed": connection.max_bytes_billed}
+    dataset = f"{connection.project}.{connection.dataset}"
+    return bigquery.QueryJobConfig(default_dataset=dataset, query_parameters=list(values), **limits)
+
+
+def amount(size: int) -> str:
+    """Bytes in the unit that fits, as in 1.2 GB."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 1000:.1f} kB"
 
 
 def parameter(name: str, value: Value) -> Any:

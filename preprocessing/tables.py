@@ -97,6 +97,13 @@ REGIONS = Table(
     _columns(artifact.REGION_COLUMNS, {"distance": "FLOAT64"}, set(artifact.REGION_COLUMNS)),
     key=("region_id", "neighbour_id"),
 )
+# Who asked to be forgotten, and when: what they did until then is in no later dataset.
+FORGOTTEN = Table(
+    "forgotten_users",
+    (Column("user_id", required=True), Column("forgotten_at", "TIMESTAMP", required=True)),
+    key=("user_id", "forgotten_at"),
+    clustered_by=("user_id",),
+)
 REQUESTS = Table(
     "requests",
     (
@@ -117,7 +124,7 @@ REQUESTS = Table(
     key=("request_id",),
     day_of="request_time",
 )
-ALL = (EVENTS, ARTICLES, REGIONS, REQUESTS)
+ALL = (EVENTS, ARTICLES, REGIONS, REQUESTS, FORGOTTEN)
 
 
 def create_tables(client: bigquery.Client, connection: Connection) -> None:

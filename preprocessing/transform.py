@@ -17,18 +17,13 @@ Tensors = Mapping[str, tf.Tensor]
 
 
 def views_fn(inputs: Tensors, vocabularies: Mapping[str, str]) -> dict[str, tf.Tensor]:
-    """Users' days -> `article` and `region` as indices (ragged int64), everything else unchanged.
+    """Article and region ids -> `article` and `region` as indices, ragged int64.
 
     `vocabularies` maps `article_id` and `region_id` to the files that the indices are lines of.
     """
     return {
-        "user_key": inputs["user_key"],
-        "day": inputs["day"],
-        "bucket": inputs["bucket"],
         "article": _lookup(inputs["article_id"], "article_id", vocabularies, features.OOV_ARTICLE_BUCKETS),
         "region": _lookup(inputs["region_id"], "region_id", vocabularies, 1),
-        "time": inputs["time"],
-        "dwell_ms": inputs["dwell_ms"],
     }
 
 
@@ -56,9 +51,12 @@ def title_ngrams(titles: tf.Tensor, buckets: int) -> tf.RaggedTensor:
     trigram too; an empty title has none.
     """
     lowered = tf.strings.lower(tf.strings.strip(titles), encoding="utf-8")
-    characters = tf.strings.unicode_split(lowered, "UTF-8", errors="replace")[:, : features.TITLE_CHARACTERS]
-    framed = tf.concat([_space_where(characters), characters, _space_where(characters)], axis=1)
-    ngrams = tf.strings.ngrams(framed, features.TITLE_NGRAM_LENGTH, separator="")
+    # More than so many characters are in none of the first trigrams.
+    short = tf.strings.substr(lowered, 0, features.TITLE_CHARACTERS, unit="UTF8_CHAR")
+    framed = tf.where(short == "", "", tf.strings.join([" ", short, " "]))
+    ngrams = tf.strings.ngrams(
+        tf.strings.unicode_split(framed, "UTF-8", errors="replace"), features.TITLE_NGRAM_LENGTH, separator=""
+    )
     return tf.strings.to_hash_bucket_fast(ngrams[:, : features.TITLE_NGRAMS], buckets)
 
 
@@ -67,11 +65,6 @@ def adapter_config(raw: Sequence[features.RawFeature]) -> tfxio.TensorAdapterCon
     return tfxio.TensorAdapterConfig(
         features.arrow_schema(raw), {feature.name: _representation(feature) for feature in raw}
     )
-
-
-def _space_where(characters: tf.RaggedTensor) -> tf.RaggedTensor:
-    present = tf.cast(characters.row_lengths() > 0, tf.int64)
-    return tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(present)], " "), present)
 
 
 def _price(price: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,20 +8,17 @@ from services import catalogue
 from services.history import history
 from tests.stages import Road
 from training.dataset import open_dataset
-from training.windows import join_days
+from training.inputs import read_bucket
 
 LONGEST = 50
 
 
 def last_rows_in_training(road: Road) -> collections.Counter[tuple[int, ...]]:
     """The last 50 rows of each user, by SQL, segments and the join of the days."""
-    import tensorflow as tf
-
     found: collections.Counter[tuple[int, ...]] = collections.Counter()
     with open_dataset(str(road.dataset)) as dataset:
         for bucket in dataset.buckets():
-            serialised = next(iter(tf.data.TFRecordDataset(dataset.segments_of(bucket)).batch(1 << 20)))
-            users = join_days(dataset.parse("views", serialised))
+            users = read_bucket(dataset, bucket)
             found.update(tuple(rows[-LONGEST:]) for rows in users["article"].to_list())
     return found
 

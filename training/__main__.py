@@ -5,6 +5,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "bench-input": ("training.bench_input", "measure how fast batches reach training"),
     "candidate": ("training.candidate", "train the two towers of the candidate model"),
     "index": ("training.index", "make the article vectors and their faiss index"),
     "publish": ("training.publish", "bundle a release and make it the current one"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +15,14 @@ from preprocessing import artifact
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """An opened, verified dataset: `folder` is local, `manifest` describes it (docs/artifacts.md)."""
+    """An opened, verified dataset: `folder` is local, `manifest` describes it (docs/artifacts.md).
+
+    Segments that it took over from earlier datasets are below `earlier`, by default the parent of `folder`.
+    """
 
     folder: pathlib.Path
     manifest: artifact.Manifest
+    earlier: pathlib.Path | None = None
 
     @property
     def contents(self) -> artifact.Json:
@@ -58,14 +63,31 @@ class Dataset:
 
     def _segment(self, path: str) -> str:
         own, _, rest = path.partition("/")
-        return str(self.folder / rest if own == self.manifest.id else self.folder.parent / path)
+        return str(self.folder / rest if own == self.manifest.id else (self.earlier or self.folder.parent) / path)
 
 
 @contextmanager
 def open_dataset(path: str) -> Iterator[Dataset]:
-    """Raises artifact.ArtifactError when `path` holds no whole dataset of this format."""
-    with artifact.open_artifact(path, "dataset") as (folder, manifest):
-        yield Dataset(folder, manifest)
+    """Raises artifact.ArtifactError when `path` holds no whole dataset of this format, or a segment that it took over
+    from an earlier one is missing or damaged."""
+    with artifact.open_artifact(path, "dataset") as (folder, manifest), _earlier(path, manifest) as earlier:
+        yield Dataset(folder, manifest, earlier)
+
+
+@contextmanager
+def _earlier(path: str, manifest: artifact.Manifest) -> Iterator[pathlib.Path]:
+    """The folder of the datasets, local, with the verified segments that are not the dataset's own."""
+    entries = [entry for entry in manifest.contents["segments"] if not entry["path"].startswith(f"{manifest.id}/")]
+    files = {entry["path"]: artifact.FileEntry(entry["size_bytes"], entry["sha256"]) for entry in entries}
+    wanted, parent = dataclasses.replace(manifest, files=files), path.rstrip("/").rpartition("/")[0]
+    if artifact.is_local(path):
+        local = pathlib.Path(path.removeprefix("file://")).absolute().parent
+        artifact.verify(str(local), wanted)
+        yield local
+        return
+    with tempfile.TemporaryDirectory(prefix="nearfeed-segments-") as folder:
+        artifact.mirror(parent, pathlib.Path(folder), wanted)
+        yield pathlib.Path(folder)
 
 
 def _parser(entry: Mapping[str, Any]) -> tf.io.FixedLenFeature | tf.io.RaggedFeature:

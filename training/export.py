@@ -72,15 +72,9 @@ class Towers(tf.Module):
         """History tokens, region and time of the answer -> `vector`."""
         count = tf.size(region_id, tf.int64)
         one_each = tf.range(count + 1)
-        none = tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int64), tf.zeros([count + 1], tf.int64))
         raw = {
-            "user_key": time,
-            "day": time,
-            "bucket": time,
             "article_id": tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.string), tf.zeros([count + 1], tf.int64)),
             "region_id": tf.RaggedTensor.from_row_splits(region_id, one_each),
-            "time": none,
-            "dwell_ms": none,
         }
         region = self.graphs["views"].transform_fn(raw)["region"].flat_values
         return {"vector": self._network(tokens, region, time, length)}

@@ -1,7 +1,7 @@
 """Decides in which batches the windows of a dataset reach a model: the `input_fn`s, for training and for evaluation."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from training import windows
+from training.batching import Batching
 from training.dataset import Dataset
 from training.rules import require, require_positive
 
 # Windows of like length share a batch, and a batch holds about as many views whatever that length is.
 LENGTH_BOUNDS = (5, 9, 17, 33)
 ALL = 1 << 40
+VIEWS_AT_ONCE = 100_000
 Array = npt.NDArray[Any]
 
 
@@ -24,12 +26,11 @@ class InputConfig:
     never trains; `eval_queries`: at most about so many of them are asked."""
 
     batch_views: int = 2000
-    shuffle_windows: int = 50_000
     eval_share: float = 0.03
     eval_queries: int = 4000
 
     def __post_init__(self) -> None:
-        require_positive(self, "batch_views", "shuffle_windows", "eval_queries")
+        require_positive(self, "batch_views", "eval_queries")
         require("eval_share", self.eval_share, 0 < self.eval_share < 1, "a number between 0 and 1")
 
 
@@ -39,21 +40,21 @@ class Inputs:
 
     Training batches: `article`, `region`, `time` int64 [batch, views] padded with 0 behind, `length` int64 [batch]. The
     evaluation's are the same with the right article last, and `first`: whether the batch opens an evaluation.
+
+    The files are read once: all views stay in memory, 24 bytes each, and windows are cut from there.
     """
 
     def __init__(self, dataset: Dataset, history: int, config: InputConfig, seed: int) -> None:
         """Raises ValueError where nothing could be trained on or evaluated with."""
-        self._dataset, self._history, self._config, self._seed = dataset, history, config, seed
-        self._buckets = dataset.buckets()
-        self._files = tf.ragged.constant([dataset.segments_of(bucket) for bucket in self._buckets], dtype=tf.string)
-        # All sequences at once, here only: 24 bytes a view.
-        users = list(self._stream(self._join))
+        self._history, self._config, self._seed = history, config, seed
+        users = [read_bucket(dataset, bucket) for bucket in dataset.buckets()]
         times = np.concatenate([part["time"].flat_values.numpy() for part in users])
         rows = np.concatenate([part["article"].flat_values.numpy() for part in users])
         self.views = len(times)
         self.eval_from = int(np.quantile(times, 1 - config.eval_share, method="lower"))
-        self.training_views = np.bincount(rows[times < self.eval_from], minlength=dataset.articles)
-        self.queries = self._evaluation(users, int((times >= self.eval_from).sum()))
+        older = times < self.eval_from
+        self.training_views = np.bincount(rows[older], minlength=dataset.articles)
+        self.queries = self._evaluation(users, int((~older).sum()))
         if not self.training_views.sum():
             raise ValueError(f"all {self.views} views have the same time: there is nothing older to train on")
         if not len(self.queries["length"]):
@@ -61,41 +62,44 @@ class Inputs:
                 f"no user viewed a new article in the newest {config.eval_share:.1%} of {self.views} views after "
                 "an earlier view: there is nothing to evaluate with"
             )
+        regions = np.concatenate([part["region"].flat_values.numpy() for part in users])
+        self._tokens = np.stack([rows[older], regions[older], times[older]], axis=1)
+        self._starts, self._lengths = windows.training_windows(_lengths(users, older), history)
+
+    @property
+    def batches_of_epoch(self) -> int:
+        """How many batches the first epoch of training has."""
+        return self._batching().batches_before(1)
 
     def train(self, start_step: int) -> tf.data.Dataset:
-        """The endless stream of (features, {}) from a step on.
-
-        Its order depends on the seed, and on TensorFlow's global one.
-        """
-        batches = tf.data.Dataset.range(len(self._buckets)).shuffle(len(self._buckets), seed=self._seed)
-        batches = batches.flat_map(self._load).map(self._train_windows).flat_map(tf.data.Dataset.from_tensor_slices)
-        # A row of a ragged tensor is a plain tensor, but only a map says so.
-        batches = batches.map(lambda window: {name: tf.identity(window[name]) for name in window})
-        # Repeated before it is cut, so that no batch is small because an epoch ends.
-        batches = batches.shuffle(self._config.shuffle_windows, seed=self._seed).repeat()
-        sizes = [max(1, self._config.batch_views // bound) for bound in (*LENGTH_BOUNDS, self._history + 1)]
-        batches = batches.bucket_by_sequence_length(
-            lambda window: tf.cast(window["length"], tf.int32), list(LENGTH_BOUNDS), sizes
+        """The endless stream of (features, {}) from a step on; its order depends on the seed alone."""
+        batching, gather = self._batching(), _Gather(self._tokens, self._starts, self._lengths)
+        choices = tf.data.Dataset.from_generator(
+            lambda: batching.choices(start_step), output_signature=tf.TensorSpec([None], tf.int64)
         )
-        return batches.map(lambda features: (features, {})).skip(start_step).prefetch(4)
+        streams = [self._stream(batching, number, start_step, gather) for number in range(len(batching.sizes))]
+        batches = tf.data.Dataset.choose_from_datasets(streams, choices.unbatch(), stop_on_empty_dataset=False)
+        return batches.map(lambda features: (features, {})).prefetch(4)
+
+    def _stream(self, batching: Batching, number: int, start_step: int, gather: "_Gather") -> tf.data.Dataset:
+        """The batches of one class of lengths; many are gathered at once, which costs little more than one."""
+        at_once = max(1, min(VIEWS_AT_ONCE // self._config.batch_views, batching.full_in_an_epoch(number)))
+        found = tf.data.Dataset.from_generator(
+            lambda: batching.batches(number, start_step, at_once),
+            output_signature=tf.TensorSpec([at_once, batching.sizes[number]], tf.int64),
+        )
+        width = batching.widths[number]
+        return found.map(functools.partial(gather, width=width)).flat_map(tf.data.Dataset.from_tensor_slices)
+
+    def _batching(self) -> Batching:
+        bounds = (*LENGTH_BOUNDS, self._history + 2)
+        sizes = [max(1, self._config.batch_views // bound) for bound in (*LENGTH_BOUNDS, self._history + 1)]
+        return Batching(self._lengths, bounds, sizes, self._seed)
 
     def evaluate(self) -> tf.data.Dataset:
         """All evaluation queries, each once, (features, {}) in batches of 200."""
         batches = tf.data.Dataset.from_tensor_slices(self.queries).batch(200).enumerate()
         return batches.map(lambda number, features: ({**features, "first": number == 0}, {}))
-
-    def _load(self, bucket: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.TFRecordDataset(self._files[bucket]).batch(ALL)
-
-    def _stream(self, function: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
-        return tf.data.Dataset.range(len(self._buckets)).flat_map(self._load).map(function)
-
-    def _join(self, serialised: tf.Tensor) -> windows.Sequences:
-        return windows.join_days(self._dataset.parse("views", serialised))
-
-    def _train_windows(self, serialised: tf.Tensor) -> dict[str, Any]:
-        cut = windows.training_windows(self._join(serialised), self._history, self.eval_from)
-        return {**cut, "length": cut["article"].row_lengths()}
 
     def _evaluation(self, users: list[windows.Sequences], newest_views: int) -> dict[str, Array]:
         share = min(1.0, self._config.eval_queries / max(1, newest_views))
@@ -106,3 +110,35 @@ class Inputs:
             dense = {name: asked[name].to_tensor(shape=[None, width]).numpy() for name in windows.TOKENS}
             found.append({**dense, "length": asked["article"].row_lengths().numpy()})
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def read_bucket(dataset: Dataset, bucket: int) -> windows.Sequences:
+    """The sequences of the users of a bucket."""
+    blocks = next(iter(tf.data.TFRecordDataset(dataset.segments_of(bucket)).batch(ALL)))
+    return windows.join_days(dataset.parse("views", blocks), int(dataset.contents["vocabularies"]["region_id"]["size"]))
+
+
+def _lengths(users: list[windows.Sequences], older: npt.NDArray[np.bool_]) -> windows.Ints:
+    """How many of each user's views are older, [users]; sequences ascend in time, so these are the first."""
+    lengths = np.concatenate([part["time"].row_lengths().numpy() for part in users])
+    sums = np.concatenate([[0], np.cumsum(older)])
+    ends = np.cumsum(lengths)
+    return np.asarray(sums[ends] - sums[ends - lengths], np.int64)
+
+
+class _Gather:
+    """Windows [batches, batch] -> their views as training batches, padded to a width.
+
+    The arrays become tensors once, no constants of a graph.
+    """
+
+    def __init__(self, tokens: Array, starts: Array, lengths: Array) -> None:
+        self._tokens, self._starts, self._lengths = map(tf.constant, (tokens, starts, lengths))
+
+    def __call__(self, found: tf.Tensor, width: int) -> dict[str, tf.Tensor]:
+        starts, lengths = tf.gather(self._starts, found), tf.gather(self._lengths, found)
+        position = tf.range(tf.constant(width, tf.int64))
+        is_view = position < lengths[..., None]
+        views = tf.gather(self._tokens, tf.where(is_view, starts[..., None] + position, 0))
+        columns = tf.unstack(tf.where(is_view[..., None], views, 0), axis=-1)
+        return {**dict(zip(windows.TOKENS, columns, strict=True)), "length": lengths}

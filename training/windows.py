@@ -4,49 +4,56 @@ A sequence is a dict of ragged tensors [users, (views)] int64 with the names in 
 is one in which the last view is always a target.
 """
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 TOKENS = ("article", "region", "time")
 Sequences = dict[str, tf.RaggedTensor]
+Ints = npt.NDArray[np.int64]
 
 
-def join_days(rows: Sequences) -> Sequences:
-    """Examples of one bucket in the order of their days -> one row a user: `article`, `region`, `time`, oldest first.
+def join_days(blocks: Sequences, regions: int) -> Sequences:
+    """Blocks of one bucket in the order of their days -> one row a user, in the order of `user_key`: `article`,
+    `region`, `time`, oldest first.
 
-    `rows`: `user_key` [R], the others ragged [R, (views)], no row empty. A view that repeats the last article of the
-    user's day before is dropped, as it is within a day, so that cutting by days leaves no trace.
+    `blocks` are ragged [blocks, (users)] or [blocks, (views)] (docs/artifacts.md). Views of articles without a row are
+    left out, and what has no region gets the index `regions`, the size of the vocabulary. A view that repeats the
+    article of the one before is dropped, as it is within a day, so that cutting by days leaves no trace.
     """
-    order = tf.argsort(rows["user_key"], stable=True)
-    keys = tf.gather(rows["user_key"], order)
-    days = {name: tf.gather(rows[name], order) for name in TOKENS}
-    articles = days["article"]
-    starts, ends = articles.row_starts(), articles.row_limits()
-    last_before = tf.concat([[tf.constant(-1, tf.int64)], tf.gather(articles.flat_values, ends - 1)[:-1]], 0)
-    same_user = tf.concat([[False], keys[1:] == keys[:-1]], 0)
-    repeats = same_user & (tf.gather(articles.flat_values, starts) == last_before)
-    dropped = tf.scatter_nd(starts[:, None], tf.cast(repeats, tf.int32), tf.shape(articles.flat_values, tf.int64))
-    kept = dropped == 0
-    users = tf.cumsum(tf.cast(~same_user, tf.int64)) - 1
-    user_of_view = tf.boolean_mask(tf.gather(users, articles.value_rowids()), kept)
-    count = users[-1] + 1
+    keys = blocks["user_key"].flat_values
+    order = tf.argsort(keys, stable=True)
+    lengths = blocks["views"].flat_values
+    days = {
+        name: tf.gather(tf.RaggedTensor.from_row_lengths(blocks[name].flat_values, lengths), order) for name in TOKENS
+    }
+    user_of_day = tf.unique(tf.gather(keys, order), tf.int64).idx
+    user = tf.gather(user_of_day, days["article"].value_rowids())
+    flat = {name: days[name].flat_values for name in TOKENS}
+    flat["region"] = tf.where(flat["region"] < 0, tf.constant(regions, tf.int64), flat["region"])
+    known = flat["article"] >= 0
+    user, flat = tf.boolean_mask(user, known), {name: tf.boolean_mask(flat[name], known) for name in TOKENS}
+    follows = (user[1:] == user[:-1]) & (flat["article"][1:] == flat["article"][:-1])
+    kept = tf.concat([[True], ~follows], 0)[: tf.size(user)]
+    users = tf.reduce_max(user_of_day) + 1
     return {
-        name: tf.RaggedTensor.from_value_rowids(tf.boolean_mask(days[name].flat_values, kept), user_of_view, count)
+        name: tf.RaggedTensor.from_value_rowids(tf.boolean_mask(flat[name], kept), tf.boolean_mask(user, kept), users)
         for name in TOKENS
     }
 
 
-def training_windows(users: Sequences, history: int, eval_from: int) -> Sequences:
-    """Sequences -> windows of 2 to `history` + 1 views before `eval_from`, in which each view but a user's first is
-    last once or has followers: every view is the target of exactly one position.
+def training_windows(lengths: Ints, history: int) -> tuple[Ints, Ints]:
+    """Lengths of sequences [users] that lie one after the other -> where windows of 2 to `history` + 1 views start, and
+    how long they are, both [windows].
+
+    Each view but a user's first is last once or has followers: every view is the target of exactly one position.
     """
-    before = {name: tf.ragged.boolean_mask(users[name], users["time"] < eval_from) for name in TOKENS}
-    lengths = before["article"].row_lengths()
-    per_user = (tf.maximum(lengths, 1) + history - 2) // history
-    user = tf.repeat(tf.range(tf.size(lengths, tf.int64)), per_user)
-    nth = tf.ragged.range(per_user).flat_values
-    ends = tf.gather(lengths, user) - nth * history
-    starts = tf.maximum(ends - history - 1, 0)
-    return _cut(before, user, starts, ends)
+    per_user = (np.maximum(lengths, 1) + history - 2) // history
+    user = np.repeat(np.arange(len(lengths)), per_user)
+    nth = np.arange(len(user)) - np.repeat(np.cumsum(per_user) - per_user, per_user)
+    ends = lengths[user] - nth * history
+    starts = np.maximum(ends - history - 1, 0)
+    return (np.cumsum(lengths) - lengths)[user] + starts, ends - starts
 
 
 def evaluation_queries(users: Sequences, history: int, eval_from: int, keep_share: float, seed: int) -> Sequences:

@@ -1,19 +1,16 @@
--- One row an article that was on offer or viewed before the end of the window: its last version of that time, and its views.
--- A viewed article that is absent from the table has nulls.
-WITH state AS (
-  SELECT article_id, updated_at, region_id, category_id, seller_id, title, price, embedding, created_at, removed_at
-  FROM articles
-  WHERE updated_at <= @until
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY article_id ORDER BY updated_at DESC) = 1
-),
-viewed AS (
-  SELECT view.article_id AS article_id, COUNT(*) AS views
-  FROM ${views} AS days, UNNEST(days.views) AS view
-  GROUP BY article_id
-)
+-- Each article as it was at @until: its last good version of before, of articles that existed by then.
+WITH
+-- include: checked_articles
 SELECT
-  COALESCE(state.article_id, viewed.article_id) AS article_id,
-  state.updated_at, state.region_id, state.category_id, state.seller_id, state.title, state.price, state.embedding,
-  state.created_at, state.removed_at,
-  COALESCE(viewed.views, 0) AS views
-FROM state FULL OUTER JOIN viewed ON state.article_id = viewed.article_id
+  article_id, updated_at, region_id, category_id, seller_id, title, price, embedding, created_at,
+  -- Logs that were written afterwards know of removals to come.
+  IF(removed_at < @until, removed_at, NULL) AS removed_at
+FROM checked
+WHERE reason IS NULL AND created_at < @until
+QUALIFY ROW_NUMBER() OVER (
+  PARTITION BY article_id
+  -- Of versions of one instant the same one each time, whatever the order of the rows.
+  ORDER BY
+    updated_at DESC, created_at DESC, removed_at DESC, region_id, category_id, seller_id, title, price,
+    TO_JSON_STRING(embedding)
+) = 1

@@ -1,5 +1,6 @@
-"""Decides which datasets tests of preprocessing share: one of hand-made logs."""
+"""Decides what tests of preprocessing share: a dataset of hand-made logs, and a worker for many small ones."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ from preprocessing.emulator import Emulator
 from tests.preprocessing import handmade
 
 if TYPE_CHECKING:
+    from preprocessing.engine import Engine
     from training.dataset import Dataset
 
 
@@ -21,3 +23,12 @@ def builds(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> hand
 def market(builds: handmade.Builds) -> "Dataset":
     """The dataset of the hand-made logs."""
     return handmade.opened(builds.first)
+
+
+@pytest.fixture(scope="session")
+def engine() -> "Iterator[Engine]":
+    """A worker that has imported all it needs."""
+    from preprocessing.engine import Engine
+
+    with Engine(processes=1) as running:
+        yield running

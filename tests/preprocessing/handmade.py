@@ -36,7 +36,7 @@ ARTICLES = [
     article(LONG_ID, title="🦊", region_id="t", removed_at=at(100)),
     article("d", title="가나" * 5_000, category_id="y", region_id="t"),
     article("e", title="", category_id="y", region_id="t"),
-    article("f", updated_at=at(1, day=2)),
+    article("f", updated_at=at(0, day=2)),
 ]
 EVENTS = [
     view("e01", FOX, "a", at(10), region_id="z"), view("e02", FOX, "b", at(20), region_id="z"),
@@ -104,12 +104,17 @@ def opened(outcome: stages.Outcome) -> "Dataset":
 
 
 def segment(made: "Dataset", day: str, bucket: int) -> dict[str, Any]:
-    """Name -> values of each user of one file."""
+    """Name -> values of each user of one file: `user_key` a number, the others a list of a value a view."""
     import tensorflow as tf
 
-    path = made.folder / "segments" / day / f"{bucket:04d}.tfrecord"
-    parsed = made.parse("views", next(iter(tf.data.TFRecordDataset([str(path)]).batch(1000))))
-    return {name: plain(values) for name, values in parsed.items()}
+    (file,) = (file for file in made.segments_of(bucket) if f"/{day}/" in file)
+    parsed = made.parse("views", next(iter(tf.data.TFRecordDataset([file]).batch(1000))))
+    lengths = parsed["views"].flat_values
+    of_views = {
+        name: plain(tf.RaggedTensor.from_row_lengths(parsed[name].flat_values, lengths))
+        for name in ("article", "region", "time", "dwell_ms")
+    }
+    return {"user_key": plain(parsed["user_key"].flat_values), **of_views}
 
 
 def plain(values: Any) -> Any:

@@ -74,3 +74,18 @@ def insert(connection: "Connection", events: Iterable[Row] = (), articles: Itera
             pq.write_table(table_of(table, rows), file)
             file.seek(0)
             client.load_table_from_file(file, connection.table(table.name), job_config=config).result()
+
+
+def forget(connection: "Connection", users: Mapping[str, datetime.datetime]) -> None:
+    """Notes that people asked to be forgotten, and when."""
+    from google.cloud import bigquery
+
+    from preprocessing import tables
+
+    file = io.BytesIO()
+    rows = [{"user_id": user, "forgotten_at": moment} for user, moment in users.items()]
+    pq.write_table(table_of(tables.FORGOTTEN, rows), file)
+    file.seek(0)
+    config = bigquery.LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_APPEND")
+    name = connection.table(tables.FORGOTTEN.name)
+    connection.client().load_table_from_file(file, name, job_config=config).result()

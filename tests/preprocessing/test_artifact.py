@@ -18,10 +18,10 @@ from preprocessing import artifact
 from preprocessing.artifact import ArtifactError, FileEntry, Identity, Manifest
 
 # sha256 of the text "hello", and of
-# {"config":{"a":"\u00e9","b":1},"format_version":1,"kind":"dataset","lock_digest":"l","parents":{"x":"0123"},
+# {"config":{"a":"\u00e9","b":1},"format_version":2,"kind":"dataset","lock_digest":"l","parents":{"x":"0123"},
 # "source_digest":"s","watermark":{"events":[2,7]}} (one line, no break after the comma)
 HELLO_SHA256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-IDENTITY_SHA256 = "4078f5525960e4823eeb754f7484c06f1a9946fec985b7b0a659820fe9bc359c"
+IDENTITY_SHA256 = "673ae74d35dc496f62b08d8bc9262634e51266c3abc8de9bfbd3977192ff2f4c"
 IDENTITY = Identity("dataset", {"b": 1, "a": "é"}, {"x": "0123"}, "s", "l", {"events": [2, 7]})
 Damage = Callable[[pathlib.Path], object]
 
@@ -71,7 +71,7 @@ def test_the_id_is_16_digits_of_the_sha256_of_the_identity() -> None:
     "change",
     [
         {"kind": "index"}, {"config": {"b": 2, "a": "é"}}, {"parents": {"x": "0124"}}, {"source_digest": "t"},
-        {"lock_digest": "m"}, {"watermark": {"events": [3, 7]}}, {"format_version": 2},
+        {"lock_digest": "m"}, {"watermark": {"events": [3, 7]}}, {"format_version": 1},
     ],
     ids=str,
 )  # fmt: skip
@@ -160,8 +160,8 @@ def _fill(name: str, content: bytes) -> Damage:
         (_edit(surplus=1), r"manifest\.json is no manifest: .*surplus"),
         (_edit(id="0" * 16), rf"has id 0{{16}}, its contents give {IDENTITY_SHA256[:16]}"),
         (
-            _edit(identity=dataclasses.asdict(IDENTITY) | {"format_version": 2}),
-            "has format version 2, this code reads 1",
+            _edit(identity=dataclasses.asdict(IDENTITY) | {"format_version": 1}),
+            "has format version 1, this code reads 2",
         ),
         (lambda folder: (folder / "part" / "a.txt").unlink(), r"part/a\.txt is missing"),
         (_fill("part/a.txt", b"hell"), r"part/a\.txt has 4 bytes, its manifest says 5"),
@@ -272,3 +272,28 @@ def test_the_digest_of_a_lock_file_is_that_of_its_content() -> None:
     assert artifact.lock_digest("preprocessing") == artifact.sha256(file)
     with pytest.raises(ArtifactError, match=r"requirements/absent\.txt is missing"):
         artifact.lock_digest("absent")
+
+
+def test_what_workers_place_at_a_remote_path_is_neither_uploaded_again_nor_hashed_again(
+    memory: MemoryFileSystem,
+) -> None:
+    path = "memory://datasets/placed"
+    with artifact.create(path, IDENTITY) as draft:
+        assert draft.shared == path
+        memory.pipe_file("/datasets/placed/days/a.txt", b"hello")
+        draft.placed["days/a.txt"] = FileEntry(5, HELLO_SHA256)
+        (draft.folder / "own.txt").write_bytes(b"")
+    with artifact.open_artifact(path, "dataset") as (folder, manifest):
+        assert sorted(manifest.files) == ["days/a.txt", "own.txt"]
+        assert (folder / "days" / "a.txt").read_bytes() == b"hello"
+
+
+def test_a_part_of_an_artifact_can_be_mirrored(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "whole"
+    with artifact.create(str(path), IDENTITY) as draft:
+        (draft.folder / "a.txt").write_bytes(b"hello")
+        (draft.folder / "b.txt").write_bytes(b"")
+    manifest = artifact.read_manifest(str(path), "dataset")
+    (tmp_path / "part").mkdir()
+    artifact.mirror(str(path), tmp_path / "part", manifest, ["a.txt"])
+    assert sorted(file.name for file in (tmp_path / "part").iterdir()) == ["a.txt", "manifest.json"]

@@ -6,18 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, strategies
 
 from preprocessing import batches
 from tests.preprocessing.logs import at, micros
 
 INT64_MIN, INT64_MAX = -9_223_372_036_854_775_808, 9_223_372_036_854_775_807
-VIEW = pa.struct(
-    [("article_id", pa.string()), ("region_id", pa.string()), ("time", pa.int64()), ("dwell_ms", pa.int64())]
-)
-EXTRACTED = pa.schema(
-    [("user_key", pa.int64()), ("day", pa.int64()), ("bucket", pa.int64()), ("views", pa.list_(VIEW))]
-)
 CATALOGUE = pa.schema(
     [
         ("article_id", pa.string()), ("region_id", pa.string()), ("category_id", pa.string()),
@@ -26,25 +19,6 @@ CATALOGUE = pa.schema(
         ("views", pa.int64()),
     ]
 )  # fmt: skip
-DAYS = strategies.lists(
-    strategies.lists(
-        strategies.fixed_dictionaries(
-            {
-                "article_id": strategies.text(min_size=1),
-                "region_id": strategies.text(),
-                "time": strategies.integers(INT64_MIN, INT64_MAX),
-            }
-        ),
-        max_size=4,
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def _user(key: int, *views: tuple[str, str, int, int]) -> dict[str, Any]:
-    names = ("article_id", "region_id", "time", "dwell_ms")
-    return {"user_key": key, "day": 3, "bucket": 1, "views": [dict(zip(names, view, strict=True)) for view in views]}
 
 
 def _article(name: str, **values: object) -> dict[str, Any]:
@@ -55,42 +29,12 @@ def _catalogue(*rows: dict[str, Any], embedding_dim: int = 0) -> list[pa.RecordB
     return list(batches.catalogue_batches(pa.RecordBatch.from_pylist(list(rows), schema=CATALOGUE), embedding_dim))
 
 
-def test_a_users_day_is_a_row_of_lists() -> None:
-    rows = [_user(-5, ("a", "r", 10, -1), ("b", "", 20, 7)), _user(6, ("🦊", "r", 30, 0))]
-    (batch,) = batches.view_batches(pa.RecordBatch.from_pylist(rows, schema=EXTRACTED))
-    assert batch.to_pydict() == {
-        "user_key": [[-5], [6]],
-        "day": [[3], [3]],
-        "bucket": [[1], [1]],
-        "article_id": [["a", "b"], ["🦊"]],
-        "region_id": [["r", ""], ["r"]],
-        "time": [[10, 20], [30]],
-        "dwell_ms": [[-1, 7], [0]],
-    }
-
-
-@given(days=DAYS, skipped=strategies.integers(0, 5))
-def test_values_stay_with_their_user_in_a_slice_too(days: list[list[dict[str, Any]]], skipped: int) -> None:
-    rows: list[dict[str, Any]] = [
-        {"user_key": number, "day": 0, "bucket": 0, "views": [view | {"dwell_ms": -1} for view in day]}
-        for number, day in enumerate(days)
-    ]
-    made = batches.view_batches(pa.RecordBatch.from_pylist(rows, schema=EXTRACTED).slice(skipped))
-    found = [row for batch in made for row in batch.to_pylist()]
-    assert [row["user_key"] for row in found] == [[row["user_key"]] for row in rows[skipped:]]
-    for name in ("article_id", "region_id", "time", "dwell_ms"):
-        assert [row[name] for row in found] == [[view[name] for view in row["views"]] for row in rows[skipped:]]
-
-
 def test_batches_have_at_most_a_thousand_rows_and_are_no_slices() -> None:
-    rows = [_user(number, ("a", "", number, -1)) for number in range(2_001)]
-    made = list(batches.view_batches(pa.RecordBatch.from_pylist(rows, schema=EXTRACTED)))
+    made = _catalogue(*(_article(str(number)) for number in range(2_001)))
     assert [batch.num_rows for batch in made] == [1000, 1000, 1]
-    assert [batch.column("time")[0].as_py() for batch in made] == [[0], [1000], [2000]]
+    assert [batch.column("article_id")[0].as_py() for batch in made] == [["0"], ["1000"], ["2000"]]
     assert all(column.offset == 0 for batch in made for column in batch.columns)
-    assert [len(column.values) for column in made[2].columns] == [1] * 7
-    articles = [_article(str(number)) for number in range(1_001)]
-    assert [batch.num_rows for batch in _catalogue(*articles)] == [1000, 1]
+    assert [len(column.values) for column in made[2].columns] == [1] * 8
 
 
 def test_an_article_is_a_row_of_single_values() -> None:

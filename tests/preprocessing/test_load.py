@@ -112,7 +112,7 @@ def test_every_column_arrives_whatever_the_order_of_the_file(
     client = connection.client()
     for name, row in (("events", event), ("articles", article), ("regions", region)):
         assert [dict(found.items()) for found in client.list_rows(connection.table(name))] == [row]
-    assert _tables(connection) == ["articles", "events", "regions", "requests"]
+    assert _tables(connection) == ["articles", "events", "forgotten_users", "regions", "requests"]
 
 
 def test_loading_again_or_an_overlapping_folder_adds_only_new_rows(

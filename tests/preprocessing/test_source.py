@@ -1,11 +1,16 @@
-"""A table is read as Arrow batches: whole, with the columns asked for, and once, in a pipeline too."""
+"""A table is read as Arrow: whole, with the columns asked for, and each row once, whatever the connection does."""
 
-import pathlib
+import contextlib
+import dataclasses
+import math
+import select
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Sequence
 
-import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from preprocessing import source
 from preprocessing.bigquery import Connection
@@ -41,29 +46,92 @@ def test_a_table_without_rows_is_empty(connection: Connection, articles: str) ->
     assert table.schema.field("price").type == pa.float64()
 
 
-def test_batches_of_a_stream_carry_no_metadata(connection: Connection, articles: str) -> None:
-    streams = source.open_session(connection, articles, COLUMNS, max_streams=1)
-    (batch,) = [batch for stream in streams for batch in source.read_stream(connection, stream)]
-    assert _rows(batch) == EXPECTED
-    assert batch.schema.metadata is None
+def test_a_part_of_the_rows_is_read(connection: Connection, articles: str) -> None:
+    assert _rows(source.read_table(connection, articles, COLUMNS, "price > 1")) == EXPECTED[:1]
+    assert source.read_table(connection, articles, COLUMNS, "price > 2").num_rows == 0
 
 
-def test_a_pipeline_reads_each_row_once(connection: Connection, articles: str, tmp_path: pathlib.Path) -> None:
-    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-        _ = (
-            pipeline
-            | source.ReadArrow(connection, articles, ("article_id",))
-            | beam.FlatMap(lambda batch: batch.column("article_id").to_pylist())
-            | beam.Map(lambda name, folder: (pathlib.Path(folder) / name).open("x").close(), folder=str(tmp_path))
-        )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+def test_what_cannot_be_opened_is_named(connection: Connection) -> None:
+    with pytest.raises(source.ReadError, match=r"table .*\.absent cannot be opened"):
+        source.read_table(connection, connection.table("absent"), COLUMNS)
 
 
-def test_a_pipeline_reads_nothing_of_a_table_without_rows(connection: Connection, articles: str) -> None:
-    connection.client().query_and_wait(f"DELETE FROM {connection.dataset}.articles WHERE TRUE")
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"]))
-    _ = pipeline | source.ReadArrow(connection, articles, ("article_id",))
-    result = pipeline.run()
-    result.wait_until_finish()
-    counters = {counter.key.metric.name: counter.committed for counter in result.metrics().query()["counters"]}
-    assert counters.get("rows", 0) == 0
+class _Cutting(socketserver.ThreadingTCPServer):
+    """A TCP proxy that ends the first connections after so many bytes of answers; `made` counts connections."""
+
+    allow_reuse_address = True
+
+    def __init__(self, target: str, cuts: Sequence[int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Relay)
+        host, port = target.split(":")
+        self.target, self.cuts, self.made = (host, int(port)), cuts, 0
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    def next_limit(self) -> float:
+        self.made += 1
+        return self.cuts[self.made - 1] if self.made <= len(self.cuts) else math.inf
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    server: _Cutting
+
+    def handle(self) -> None:
+        left = self.server.next_limit()
+        with socket.create_connection(self.server.target) as target:
+            while left >= 0:
+                ready, _, _ = select.select([self.request, target], [], [])
+                for origin, sink in ((self.request, target), (target, self.request)):
+                    if origin not in ready:
+                        continue
+                    data = origin.recv(1 << 16)
+                    left -= len(data) if origin is target else 0
+                    if not data or left < 0:
+                        return
+                    sink.sendall(data)
+
+
+@contextlib.contextmanager
+def _cut(connection: Connection, cuts: Sequence[int]) -> Iterator[tuple[Connection, _Cutting]]:
+    """The connection, with its Storage API behind the proxy."""
+    with _Cutting(connection.storage_endpoint or "", cuts) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield dataclasses.replace(connection, storage_endpoint=proxy.address), proxy
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def wide(connection: Connection) -> str:
+    """A table of 24 MB, read in about six messages."""
+    connection.client().query_and_wait(
+        f"CREATE TABLE {connection.dataset}.wide AS "
+        "SELECT n, REPEAT('x', 1000) AS text FROM UNNEST(GENERATE_ARRAY(0, 23999)) AS n"
+    )
+    return connection.table("wide")
+
+
+def test_a_cut_connection_costs_no_row_and_repeats_none(connection: Connection, wide: str) -> None:
+    expected = source.read_table(connection, wide, ("n",))["n"].to_pylist()
+    with _cut(connection, [9_000_000, 6_000_000]) as (through, proxy):
+        table = source.read_table(through, wide, ("n", "text"))
+    # The first connection and one after each cut.
+    assert proxy.made == 3
+    assert table["n"].to_pylist() == expected
+    assert sorted(expected) == list(range(24_000))
+
+
+def test_a_connection_that_stays_broken_is_told(
+    connection: Connection, wide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "READ_SECONDS", 3.0)
+    with (
+        _cut(connection, [9_000_000, *[0] * 10_000]) as (through, _),
+        pytest.raises(source.ReadError, match=r"table .*\.wide: reading stream .* ended early"),
+    ):
+        source.read_table(through, wide, ("n", "text"))

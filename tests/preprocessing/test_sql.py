@@ -1,5 +1,6 @@
 """Query files run with typed parameters on the connection's dataset."""
 
+import dataclasses
 import datetime
 import pathlib
 from importlib import resources
@@ -59,6 +60,37 @@ def test_only_plain_table_names_are_put_into_a_query(connection: Connection, nam
         sql.read("example", {"numbers": name})
     with pytest.raises(QueryError, match="only letters, digits and _"):
         sql.materialise(connection, "example", _values(), name, {"numbers": "numbers_7"})
+
+
+@pytest.mark.usefixtures("_query")
+def test_the_estimate_is_told_and_the_limit_kept(connection: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    client, table = connection.client(), f"{connection.dataset}.numbers_7"
+    client.query_and_wait(f"CREATE TABLE {table} AS SELECT n FROM UNNEST(GENERATE_ARRAY(1, 2000)) AS n")
+    # 2,000 numbers of 8 bytes.
+    exact = dataclasses.replace(connection, max_bytes_billed=16_000)
+    sql.materialise(exact, "example", _values(), "result", {"numbers": "numbers_7"}, "of today")
+    assert capsys.readouterr().err == "query example of today: 16.0 kB to be read, limit 16.0 kB\n"
+    less = dataclasses.replace(connection, max_bytes_billed=15_999)
+    message = r"query example would read 16\.0 kB, at most 16\.0 kB are allowed \(--max-gigabytes-billed\)"
+    with pytest.raises(QueryError, match=message):
+        sql.run(less, "example", _values(), {"numbers": "numbers_7"})
+
+
+@pytest.mark.usefixtures("_query")
+def test_a_query_may_include_another(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "sql" / "outer.sql").write_text("WITH\n-- include: inner\nSELECT 1 -- one\n", encoding="utf-8")
+    (tmp_path / "sql" / "inner.sql").write_text("-- What it is.\na AS (SELECT 2)\n", encoding="utf-8")
+    assert sql.read("outer").split() == ["WITH", "a", "AS", "(SELECT", "2)", "SELECT", "1", "--", "one"]
+    (tmp_path / "sql" / "inner.sql").unlink()
+    with pytest.raises(QueryError, match="no query 'inner'"):
+        sql.read("outer")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0.0 kB"), (999_949, "999.9 kB"), (1_250_000, "1.2 MB"), (10**12, "1.0 TB")]
+)
+def test_amounts_have_the_unit_that_fits(size: int, text: str) -> None:
+    assert sql.amount(size) == text
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ def test_a_truncated_file_is_found(copy: pathlib.Path) -> None:
 
 def test_another_format_version_is_refused(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "new"
-    with artifact.create(str(path), tiny.identity(format_version=2)):
+    with artifact.create(str(path), tiny.identity(format_version=1)):
         pass
-    with pytest.raises(artifact.ArtifactError, match="has format version 2, this code reads 1"):
+    with pytest.raises(artifact.ArtifactError, match="has format version 1, this code reads 2"):
         load(path)
 
 

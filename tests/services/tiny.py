@@ -150,7 +150,7 @@ def contents() -> dict[str, Any]:
     return {**sizes, "index": index, "until": until, "ranking": None}
 
 
-def identity(kind: str = "release", format_version: int = 1) -> artifact.Identity:
+def identity(kind: str = "release", format_version: int = 2) -> artifact.Identity:
     return artifact.Identity(kind, {}, {"dataset": "0" * 16}, "1" * 64, "2" * 64, format_version=format_version)
 
 

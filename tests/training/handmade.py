@@ -12,7 +12,9 @@ from training.dataset import Dataset, open_dataset
 NEVER_CREATED = -9_223_372_036_854_775_808
 NEVER_REMOVED = 9_223_372_036_854_775_807
 OOV = 2
-VIEWS = {"user_key": "scalar", "article": "ragged", "region": "ragged", "time": "ragged", "dwell_ms": "ragged"}
+# So few that a day of a bucket has several blocks.
+USERS_A_BLOCK = 2
+VIEWS = ("article", "dwell_ms", "region", "time", "user_key", "views")
 CATALOGUE = {
     "article": "int64", "region": "int64", "category": "int64", "price": "float32", "has_price": "float32",
     "title": "int64", "created_time": "int64", "removed_time": "int64", "views": "int64",
@@ -25,21 +27,28 @@ class View(NamedTuple):
     region: int = 0
 
 
-Days = Mapping[tuple[str, int], Mapping[int, Sequence[View]]]
+Users = Mapping[int, Sequence[View]]
+Days = Mapping[tuple[str, int], Users]
 
 
-def write_dataset(root: pathlib.Path, days: Days, articles: int, **columns: Sequence[Any]) -> Dataset:
-    """Writes and opens a dataset. `days`: (day, bucket) -> user_key -> views, in the order of the manifest.
+def write_dataset(
+    root: pathlib.Path, days: Days, articles: int, base: Dataset | None = None, **columns: Sequence[Any]
+) -> Dataset:
+    """Writes and opens a dataset. `days`: (day, bucket) -> user_key -> views, in the order of the manifest, users by
+    key; the segments of `base` come before.
 
     `columns` give features of the catalogue for all articles; the others are 0, titles empty, and everything was on
     offer always. Two regions (r0, r1) and one category (c0) have an index. Raises ValueError for an unknown column.
     """
-    identity = artifact.Identity("dataset", {"days": len(days)}, {}, "source", "lock")
+    parents = {"base": base.manifest.id} if base else {}
+    identity = artifact.Identity("dataset", {"days": [list(key) for key in days]}, parents, "source", "lock")
     path = str(root / identity.id)
     with artifact.create(path, identity) as draft:
         draft.contents |= _contents(draft.folder, articles, len(columns.get("embedding", [[]])[0]))
+        draft.contents["base"] = parents.get("base")
         draft.contents["segments"] = [
-            _write_segment(draft.folder, identity.id, day, bucket, users) for (day, bucket), users in days.items()
+            *(base.contents["segments"] if base else []),
+            *(_write_segment(draft.folder, identity.id, day, bucket, users) for (day, bucket), users in days.items()),
         ]
         _write_catalogue(draft.folder, articles, columns)
     with open_dataset(path) as dataset:
@@ -51,6 +60,19 @@ def example(values: Mapping[str, Any]) -> bytes:
     return tf.train.Example(
         features=tf.train.Features(feature={name: _feature(value) for name, value in values.items()})
     ).SerializeToString()
+
+
+def blocks(users: Users) -> list[bytes]:
+    """The serialised blocks of one segment; dwell times are unknown."""
+    found = []
+    items = list(users.items())
+    for start in range(0, len(items), USERS_A_BLOCK):
+        block = items[start : start + USERS_A_BLOCK]
+        views = [view for _, of_user in block for view in of_user]
+        columns = {column: [getattr(view, column) for view in views] for column in View._fields}
+        counts = {"user_key": [key for key, _ in block], "views": [len(of_user) for _, of_user in block]}
+        found.append(example({**counts, "dwell_ms": [-1] * len(views), **columns}))
+    return found
 
 
 def _contents(folder: pathlib.Path, articles: int, embedding_dim: int) -> dict[str, Any]:
@@ -69,7 +91,7 @@ def _contents(folder: pathlib.Path, articles: int, embedding_dim: int) -> dict[s
         "until": "1970-01-02T00:00:00+00:00",
         "vocabularies": {name: {"path": f"vocabularies/{name}.txt", "size": len(ids)} for name, ids in values.items()},
         "feature_spec": {
-            "views": [_entry(name, "int64", layout) for name, layout in VIEWS.items()],
+            "views": [{**_entry(name, "int64", "ragged"), "key": name} for name in VIEWS],
             "catalogue": catalogue,
         },
     }
@@ -80,17 +102,16 @@ def _entry(name: str, dtype: str, layout: str) -> dict[str, Any]:
     return {"name": name, "dtype": dtype, "layout": layout, "key": key, "size": None}
 
 
-def _write_segment(
-    folder: pathlib.Path, name: str, day: str, bucket: int, users: Mapping[int, Sequence[View]]
-) -> dict[str, Any]:
+def _write_segment(folder: pathlib.Path, name: str, day: str, bucket: int, users: Users) -> dict[str, Any]:
     path = f"segments/{day}/{bucket:04}.tfrecord"
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(folder / path)) as writer:
-        for key, views in users.items():
-            columns = {f"{column}_values": [getattr(view, column) for view in views] for column in View._fields}
-            writer.write(example({"user_key": key, "dwell_ms_values": [-1] * len(views), **columns}))
-    views_in_all = sum(len(views) for views in users.values())
-    return {"day": day, "bucket": bucket, "path": f"{name}/{path}", "users": len(users), "views": views_in_all}
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for block in blocks(users):
+            writer.write(block)
+    views = sum(len(of_user) for of_user in users.values())
+    entry = {"day": day, "bucket": bucket, "path": f"{name}/{path}", "users": len(users), "views": views}
+    return {**entry, "size_bytes": file.stat().st_size, "sha256": artifact.sha256(file)}
 
 
 def _write_catalogue(folder: pathlib.Path, articles: int, columns: Mapping[str, Sequence[Any]]) -> None:

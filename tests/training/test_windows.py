@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from training.windows import Sequences, evaluation_queries, join_days, position_of_instant, training_windows
 
-NEVER = 10**15
+REGIONS = 5000
 
 
 def ragged(rows: list[list[int]]) -> tf.RaggedTensor:
@@ -27,9 +28,16 @@ def sequences(times: list[list[int]], articles: list[list[int]] | None = None) -
 
 
 def days(rows: list[tuple[int, list[int], list[int]]]) -> dict[str, Any]:
-    """(user_key, articles, times) of each day of a user."""
-    keys, articles, times = (list(column) for column in zip(*rows, strict=True))
-    return {"user_key": tf.constant(keys, tf.int64), **sequences(times, articles)}
+    """(user_key, articles, times) of each day of a user, in blocks of three."""
+    blocks: dict[str, list[list[int]]] = {name: [] for name in ("user_key", "views", "article", "region", "time")}
+    for first in range(0, len(rows), 3):
+        keys, articles, times = zip(*rows[first : first + 3], strict=True)
+        blocks["user_key"].append(list(keys))
+        blocks["views"].append([len(of_day) for of_day in articles])
+        blocks["article"].append([article for of_day in articles for article in of_day])
+        blocks["time"].append([time for of_day in times for time in of_day])
+        blocks["region"].append([time + 1000 for of_day in times for time in of_day])
+    return {name: ragged(rows) for name, rows in blocks.items()}
 
 
 def lists(found: Sequences) -> dict[str, list[list[int]]]:
@@ -39,7 +47,7 @@ def lists(found: Sequences) -> dict[str, list[list[int]]]:
 def test_days_of_a_user_become_one_row() -> None:
     # Day 1 has users -3 and 7, day 2 user 5, day 3 users -3 and 5: rows go by user_key, views by day.
     rows = [(-3, [1, 2], [10, 11]), (7, [9], [12]), (5, [4, 1], [20, 21]), (-3, [1], [30]), (5, [2, 3], [31, 32])]
-    joined = lists(join_days(days(rows)))
+    joined = lists(join_days(days(rows), REGIONS))
     assert joined["article"] == [[1, 2, 1], [4, 1, 2, 3], [9]]
     assert joined["time"] == [[10, 11, 30], [20, 21, 31, 32], [12]]
     assert joined["region"] == [[1010, 1011, 1030], [1020, 1021, 1031, 1032], [1012]]
@@ -47,7 +55,7 @@ def test_days_of_a_user_become_one_row() -> None:
 
 def test_a_repeat_across_the_day_border_is_dropped() -> None:
     rows = [(1, [8, 5], [10, 11]), (2, [5], [12]), (1, [5, 6, 5], [20, 21, 22]), (1, [5, 8], [30, 31])]
-    joined = lists(join_days(days(rows)))
+    joined = lists(join_days(days(rows), REGIONS))
     # User 2's only view equals the last of user 1's: another user's, so it stays.
     assert joined["article"] == [[8, 5, 6, 5, 8], [5]]
     assert joined["time"] == [[10, 11, 21, 22, 31], [12]]
@@ -55,45 +63,44 @@ def test_a_repeat_across_the_day_border_is_dropped() -> None:
 
 def test_whole_days_can_be_dropped() -> None:
     rows = [(4, [5], [10]), (4, [5], [20]), (4, [5], [30]), (4, [6], [40]), (9, [6], [41]), (9, [6], [50])]
-    joined = lists(join_days(days(rows)))
+    joined = lists(join_days(days(rows), REGIONS))
     assert joined["article"] == [[5, 6], [6]]
     assert joined["time"] == [[10, 40], [41]]
 
 
 def test_one_day_of_one_user_stays_as_it_is() -> None:
-    assert lists(join_days(days([(0, [3], [1])])))["article"] == [[3]]
+    assert lists(join_days(days([(0, [3], [1])]), REGIONS))["article"] == [[3]]
+
+
+def test_views_without_a_row_are_left_out_before_repeats_are() -> None:
+    rows = [(1, [8, -3, 8, 9, -1], [10, 11, 12, 13, 14]), (2, [-1], [15]), (1, [-2, 9, 8], [20, 21, 22])]
+    joined = lists(join_days(days(rows), REGIONS))
+    assert joined["article"] == [[8, 9, 8], []]
+    assert joined["time"] == [[10, 13, 22], []]
+
+
+def test_what_has_no_region_has_the_index_after_the_last() -> None:
+    blocks = days([(1, [8, 9], [10, 11])]) | {"region": ragged([[-1, 4]])}
+    assert lists(join_days(blocks, REGIONS))["region"] == [[REGIONS, 4]]
 
 
 def test_windows_by_hand() -> None:
     # 6 views, history 2: the windows end at views 6, 4 and 2, and each but the first reaches 2 views further back than
-    # its first target. One view and no view give nothing.
-    cut = lists(training_windows(sequences([[1, 2, 3, 4, 5, 6], [7], [], [8, 9]]), 2, NEVER))
-    assert cut["time"] == [[4, 5, 6], [2, 3, 4], [1, 2], [8, 9]]
-    assert cut["article"] == cut["region"] == [[1004, 1005, 1006], [1002, 1003, 1004], [1001, 1002], [1008, 1009]]
+    # its first target. One view and no view give nothing; the last two lie at places 7 and 8.
+    starts, lengths = training_windows(np.array([6, 1, 0, 2]), 2)
+    assert (starts.tolist(), lengths.tolist()) == ([3, 1, 0, 7], [3, 3, 2, 2])
 
 
-def test_training_ends_before_the_evaluation() -> None:
-    cut = training_windows(sequences([[1, 2, 3, 4], [3, 4], [1, 4, 5]]), 10, 4)
-    assert lists(cut)["time"] == [[1, 2, 3]]
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=6),
-    history=st.integers(1, 12),
-    eval_from=st.integers(0, 45),
-)
-def test_every_view_but_the_first_is_a_target_once(lengths: list[int], history: int, eval_from: int) -> None:
-    # User u's view i has time i and article 100 u + i, so that each view is known by its article.
-    times = [list(range(length)) for length in lengths]
-    articles = [[100 * user + time for time in row] for user, row in enumerate(times)]
-    windows = training_windows(sequences(times, articles), history, eval_from)["article"].to_list()
-    targets = [article for window in windows for article in window[1:]]
-    expected = [article for row in articles for article in row[1:] if article % 100 < eval_from]
-    assert sorted(targets) == expected
-    for window in windows:
-        assert 2 <= len(window) <= history + 1
-        assert window == list(range(window[0], window[0] + len(window)))
+@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=6), history=st.integers(1, 12))
+def test_every_view_but_the_first_is_a_target_once(lengths: list[int], history: int) -> None:
+    starts, sizes = training_windows(np.array(lengths), history)
+    targets = [view for start, size in zip(starts, sizes, strict=True) for view in range(start + 1, start + size)]
+    firsts = np.cumsum([0, *lengths])[:-1]
+    assert sorted(targets) == [view for view in range(sum(lengths)) if view not in set(firsts[np.array(lengths) > 0])]
+    assert all(2 <= size <= history + 1 for size in sizes)
+    # A window is within one user's views.
+    user = np.repeat(np.arange(len(lengths)), lengths)
+    assert (user[starts] == user[starts + sizes - 1]).all()
 
 
 def test_a_query_holds_the_views_before_its_target_only() -> None:

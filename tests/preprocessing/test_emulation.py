@@ -7,7 +7,7 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import GoogleAPICallError, MethodNotImplemented
+from google.api_core.exceptions import GoogleAPICallError, InternalServerError, MethodNotImplemented, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 
@@ -75,9 +75,52 @@ def test_a_destination_of_a_query_is_not_implemented(connection: Connection) -> 
         connection.client().query("SELECT 1 AS n", job_config=config).result()
 
 
-def test_a_dry_run_is_not_implemented(connection: Connection) -> None:
-    with pytest.raises(MethodNotImplemented, match="dry run"):
-        connection.client().query("SELECT 1 AS n", job_config=bigquery.QueryJobConfig(dry_run=True))
+def test_a_dry_run_tells_what_would_be_read_and_runs_nothing(connection: Connection) -> None:
+    client, config = connection.client(), bigquery.QueryJobConfig(dry_run=True)
+    table = f"{connection.dataset}.rows"
+    client.query_and_wait(
+        f"CREATE TABLE {table} AS SELECT n, 'abc' AS word, [STRUCT(n AS m)] AS parts "
+        "FROM UNNEST(GENERATE_ARRAY(1, 100)) AS n"
+    )
+    sizes = {
+        query: client.query(query, job_config=config).total_bytes_processed
+        for query in (
+            f"SELECT n FROM {table}", f"SELECT MAX(word) AS word FROM {table} WHERE n > 5",
+            f"WITH rows AS (SELECT 1 AS n) SELECT n FROM rows UNION ALL SELECT n FROM {table}", "SELECT 1 AS n",
+        )
+    }  # fmt: skip
+    # 100 numbers of 8 bytes, and strings of 3 bytes and 2 more.
+    assert list(sizes.values()) == [800, 1300, 800, 0]
+    assert client.query(f"SELECT * FROM {table}", job_config=config).total_bytes_processed > 1300
+    assert (
+        client.query(f"CREATE TABLE {table}2 AS SELECT n FROM {table}", job_config=config).total_bytes_processed == 800
+    )
+    assert client.query(f"DELETE FROM {table} WHERE TRUE", job_config=config).total_bytes_processed == 0
+    assert [name.table_id for name in client.list_tables(connection.dataset)] == ["rows"]
+    assert client.get_table(connection.table("rows")).num_rows == 100
+    with pytest.raises(NotFound, match="absent"):
+        client.query(f"SELECT n FROM {connection.dataset}.absent", job_config=config)
+
+
+def test_a_query_that_may_not_read_so_much_is_not_run(connection: Connection) -> None:
+    client, table = connection.client(), f"{connection.dataset}.rows"
+    client.query_and_wait(f"CREATE TABLE {table} AS SELECT n FROM UNNEST(GENERATE_ARRAY(1, 100)) AS n")
+    copy = f"CREATE TABLE {table}2 AS SELECT n FROM {table}"
+    with pytest.raises(InternalServerError, match=r"exceeded limit for bytes billed: 799\. 800 or higher required"):
+        client.query(copy, job_config=bigquery.QueryJobConfig(maximum_bytes_billed=799)).result()
+    assert [name.table_id for name in client.list_tables(connection.dataset)] == ["rows"]
+    job = client.query(copy, job_config=bigquery.QueryJobConfig(maximum_bytes_billed=800))
+    job.result()
+    assert job.total_bytes_processed == 800
+
+
+def test_rows_of_a_clustered_table_lie_together(connection: Connection) -> None:
+    name = f"{connection.dataset}.clustered"
+    query = "SELECT MOD(n * 7, 10) AS digit, n FROM UNNEST(GENERATE_ARRAY(1, 100)) AS n"
+    connection.client().query_and_wait(f"CREATE OR REPLACE TABLE {name} CLUSTER BY digit AS\n{query}")
+    digits = [row["digit"] for row in connection.client().list_rows(connection.table("clustered"))]
+    assert digits == sorted(digits)
+    assert len(digits) == 100
 
 
 def test_a_failure_inside_is_answered_at_once(connection: Connection) -> None:
@@ -133,6 +176,15 @@ def test_a_stream_is_read_from_an_offset_on(connection: Connection) -> None:
     assert len(_read(connection, session)) == 10
     assert _read(connection, session, offset=7) == _read(connection, session)[7:]
     assert _read(connection, session, offset=10) == []
+
+
+def test_a_stream_of_wide_rows_comes_in_messages_that_grpc_takes(connection: Connection) -> None:
+    """65,536 rows of 1,000 characters in one message would be 65 MB; gRPC takes 11 MB."""
+    name = f"{connection.dataset}.wide"
+    connection.client().query_and_wait(
+        f"CREATE TABLE {name} AS SELECT n, [REPEAT('x', 1000)] AS words FROM UNNEST(GENERATE_ARRAY(0, 19999)) AS n"
+    )
+    assert sorted(_read(connection, _open(connection, "wide"))) == list(range(20_000))
 
 
 def test_rows_are_restricted_or_refused(connection: Connection) -> None:

@@ -1,56 +1,53 @@
 """Decides what the local BigQuery answers: bqemulator, offline, with what it gets silently wrong made right or loud.
 
-Runs as a script inside the emulator's virtual environment (see `preprocessing.emulator`), so it imports nothing of this
-project. Why each patch exists: docs/decisions/0002-bigquery-emulator.md.
+Runs inside the emulator's virtual environment (see `preprocessing.emulator`), so this package imports nothing else of
+the project. Why each patch exists: docs/decisions/0002-bigquery-emulator.md.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import bqemulator
-import pyarrow as pa
 from bqemulator import server
 from bqemulator.api.routes import upload
 from bqemulator.config import LogLevel, PersistenceMode, Settings
-from bqemulator.domain.errors import UnsupportedFeatureError, ValidationError
+from bqemulator.domain.errors import UnsupportedFeatureError
 from bqemulator.domain.events import TableDataChanged
 from bqemulator.domain.result import Err
-from bqemulator.grpc_api import read_servicer
 from bqemulator.jobs import executor
 from bqemulator.sql.errors import sql_unsupported
 from bqemulator.sql.translator import SQLTranslator
 from bqemulator.storage.engine import DuckDBEngine
-from bqemulator.streaming import read_session
 from bqemulator.versioning.snapshots import SnapshotManager
-from google.cloud.bigquery_storage_v1 import types
-from sqlglot import ParseError, exp, parse
+from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from preprocessing.emulation.costs import parsed, patch_costs
+from preprocessing.emulation.reading import patch_reading
+
 REVIEWED_VERSION = "1.4.0"
 MEMORY_LIMIT = "4GB"
 UPLOAD_MAX_BYTES = 10 * 1024**3
-KEPT_READ_SESSIONS = 4
-# gRPC takes 11 MB; BigQuery's own messages are smaller than that too.
-MESSAGE_MAX_BYTES = 4_000_000
 PARENT_POLL_SECONDS = 0.5
 EXIT_GRACE_SECONDS = 10.0
 
 _WEEK_SENSITIVE = (
     exp.TimestampTrunc, exp.DateTrunc, exp.DatetimeTrunc, exp.TimestampDiff, exp.DateDiff, exp.DatetimeDiff,
 )  # fmt: skip
-_unread_streams: dict[str, set[str]] = {}
-_sessions_lock = threading.Lock()
+
+_CLUSTERED = re.compile(r"(CREATE OR REPLACE TABLE \S+) CLUSTER BY (\w+)\s+AS\s(.*)", re.DOTALL)
 
 
 def patch_engine() -> None:
@@ -84,12 +81,12 @@ def patch_loading() -> None:
 
 
 def patch_sql() -> None:
-    """Makes DIV and TIMESTAMP_DIFF right and answers 501 where the translation is known to give other results."""
+    """Makes DIV, TIMESTAMP_DIFF and clusters right; answers 501 where a translation is known to give other results."""
     translate = SQLTranslator.translate
 
     def checked(self: Any, sql: str, **options: Any) -> Any:
         reason = refusal(sql)
-        return Err(sql_unsupported(reason)) if reason else translate(self, sql, **options)
+        return Err(sql_unsupported(reason)) if reason else translate(self, clustered(sql), **options)
 
     def divide(generator: Any, node: Any) -> str:
         return f"(({generator.sql(node, 'this')}) // ({generator.sql(node, 'expression')}))"
@@ -103,13 +100,14 @@ def patch_sql() -> None:
     DuckDB.Generator.TRANSFORMS[exp.TimestampDiff] = whole_units
 
 
+def clustered(sql: str) -> str:
+    """A clustered table has its rows in that order, so that DuckDB too skips what a filter does not want."""
+    return _CLUSTERED.sub(r"\1 AS SELECT * FROM (\3) ORDER BY \2", sql)
+
+
 def refusal(sql: str) -> str | None:
     """Why a BigQuery statement must not be run here, or None; what does not parse gets the emulator's own error."""
-    try:
-        trees = [tree for tree in parse(sql, read="bigquery") if tree is not None]
-    except ParseError:
-        return None
-    return next((reason for tree in trees for node in tree.walk() if (reason := _node_refusal(node))), None)
+    return next((reason for tree in parsed(sql) for node in tree.walk() if (reason := _node_refusal(node))), None)
 
 
 def _node_refusal(node: Any) -> str | None:
@@ -130,72 +128,6 @@ def _node_refusal(node: Any) -> str | None:
 
 def _is_named(fields: list[Any]) -> bool:
     return all(isinstance(field, exp.Alias) for field in fields)
-
-
-def patch_reading() -> None:
-    """Storage Read API: obeys offsets, refuses filters it would drop, sends small messages, frees finished sessions."""
-    handler, build_sql = read_servicer.BigQueryReadHandler, read_servicer._build_read_sql
-    read_rows, stream_data = handler._handle_read_rows, read_servicer.get_stream_data
-
-    def checked_sql(target: str, fields: Any, session: Any, caller: Any = None) -> str:
-        sql = str(build_sql(target, fields, session, caller=caller))
-        if session.read_options.row_restriction and " WHERE " not in sql:
-            raise ValidationError(f"row_restriction is not understood: {session.read_options.row_restriction}")
-        return sql
-
-    def read_from_offset(self: Any, message: bytes, context: Any) -> Iterator[bytes]:
-        request = types.ReadRowsRequest.deserialize(message)
-        tail = _add_tail(request.read_stream, request.offset) if request.offset else request.read_stream
-        plain = types.ReadRowsRequest.serialize(types.ReadRowsRequest(read_stream=tail))
-        yield from read_rows(self, plain, context)
-        _free_sessions(request.read_stream, tail)
-
-    read_servicer._build_read_sql = checked_sql
-    read_servicer.get_stream_data = lambda session, stream: _message_sized(stream_data(session, stream))
-    handler._handle_read_rows = read_from_offset
-
-
-def _message_sized(table: Any) -> Any:
-    """The table in chunks of about MESSAGE_MAX_BYTES, each of which its reader makes a message."""
-    rows = max(1, MESSAGE_MAX_BYTES * table.num_rows // max(1, table.nbytes)) if table is not None else 0
-    starts = range(0, table.num_rows, rows) if rows else ()
-    return pa.concat_tables([table.slice(at, rows).combine_chunks() for at in starts]) if starts else table
-
-
-def _session_of(stream_name: str) -> Any:
-    return read_session.get_session(stream_name.rpartition("/streams/")[0])
-
-
-def _add_tail(stream_name: str, offset: int) -> str:
-    """Adds a stream that holds what a stream of a session holds from `offset` on, and returns its name."""
-    session = _session_of(stream_name)
-    stream = next((stream for stream in session.streams if stream.name == stream_name), None) if session else None
-    if stream is None:
-        return stream_name
-    start = min(stream.start_row + offset, stream.end_row)
-    tail = read_session.ReadStream(name=f"{stream_name}-from-{offset}", start_row=start, end_row=stream.end_row)
-    session.streams.append(tail)
-    return tail.name
-
-
-def _free_sessions(stream_name: str, tail: str) -> None:
-    """Notes that a stream has been read; of the sessions read to their end only the newest stay in memory."""
-    session = _session_of(stream_name)
-    if session is None:
-        return
-    with _sessions_lock:
-        if tail != stream_name:
-            session.streams = [stream for stream in session.streams if stream.name != tail]
-        unread = _unread_streams.setdefault(session.session_name, _stream_names(session))
-        unread.discard(stream_name)
-        finished = [name for name, streams in _unread_streams.items() if not streams]
-        for name in finished[:-KEPT_READ_SESSIONS]:
-            del _unread_streams[name]
-            read_session._SESSIONS.pop(name, None)
-
-
-def _stream_names(session: Any) -> set[str]:
-    return {stream.name for stream in session.streams if "-from-" not in stream.name}
 
 
 def patch_server(ready_file: pathlib.Path) -> None:
@@ -231,7 +163,7 @@ async def guard(request: Request, call_next: Callable[[Request], Any]) -> Respon
 
 
 def misuse(request: Request, body: bytes) -> str | None:
-    """Why a request must not be run, or None: dataset filters, query destinations and dry runs are silently ignored."""
+    """Why a request must not be run, or None: dataset filters and query destinations are silently ignored."""
     path = request.url.path
     if request.method == "GET" and path.endswith("/datasets") and request.query_params.get("filter"):
         return "the filter of datasets.list is ignored here (Apache Beam would delete every dataset it lists)"
@@ -244,8 +176,8 @@ def misuse(request: Request, body: bytes) -> str | None:
     configuration = job.get("configuration", {})
     if configuration.get("query", {}).get("destinationTable"):
         return "the destination of a query is ignored here: use CREATE OR REPLACE TABLE ... AS"
-    if configuration.get("dryRun") or job.get("dryRun"):
-        return "a dry run would be executed here"
+    if job.get("dryRun"):
+        return "a dry run by jobs.query would be executed here: use jobs.insert"
     return None
 
 
@@ -290,9 +222,6 @@ def main() -> None:
     patch_loading()
     patch_sql()
     patch_reading()
+    patch_costs()
     patch_server(args.ready_file)
     server.run_forever(settings(args.data_dir, args.project))
-
-
-if __name__ == "__main__":
-    main()
