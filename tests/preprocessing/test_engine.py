@@ -1,7 +1,6 @@
 """Workers do their share, tell why they fail, and end with their parent."""
 
 import contextlib
-import os
 import pathlib
 import signal
 import subprocess
@@ -53,12 +52,12 @@ def test_two_workers_make_what_one_makes(connection: Connection, engine: Engine,
         assert made.contents(made.make(connection, pair, tmp_path / "two")) == made.contents(alone)
 
 
-def test_a_worker_ends_when_its_parent_is_killed(tmp_path: pathlib.Path) -> None:
+def test_a_worker_ends_when_its_parent_is_killed() -> None:
     code = (
         "import time; from preprocessing.crew import Crew; crew = Crew(1); "
         "print(crew._workers[0]._process.pid, flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()) as parent:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         # It is importing TensorFlow, or has done so.
