@@ -25,12 +25,8 @@ def run(job: Job, units: Sequence[Part]) -> dict[str, int]:
     return execution.run(Catalogue(job), units, job.beam_arguments)
 
 
-class Catalogue(beam.PTransform):
+class Catalogue(execution.Stage):
     """Parts -> reports."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__("Catalogue")
-        self.job = job
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
         return (

@@ -15,12 +15,8 @@ def run(job: Job, units: Sequence[Piece]) -> dict[str, int]:
     return execution.run(Count(job), units, job.beam_arguments)
 
 
-class Count(beam.PTransform):
+class Count(execution.Stage):
     """Pieces -> reports."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__("Count")
-        self.job = job
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
         job = self.job

@@ -8,21 +8,29 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from preprocessing import reports, runner
-from preprocessing.job import Part
+from preprocessing.job import Job, Part
 from preprocessing.plan import Piece
 from preprocessing.reports import Report
 
 NAMESPACE = "preprocessing"
 
 
-def build(stage: beam.PTransform, units: Sequence[Piece | Part], arguments: Sequence[str]) -> beam.Pipeline:
+class Stage(beam.PTransform):
+    """Units of work -> a report of each, as `job` tells; labelled with the name of its class."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(type(self).__name__)
+        self.job = job
+
+
+def build(stage: Stage, units: Sequence[Piece | Part], arguments: Sequence[str]) -> beam.Pipeline:
     """Units -> the stage, which makes reports of them; spread over all workers there are."""
     pipeline = beam.Pipeline(options=PipelineOptions(runner.explicit(arguments)))
     _ = pipeline | "Units" >> beam.Create(list(units), reshuffle=False) | "Spread" >> beam.Reshuffle() | stage
     return pipeline
 
 
-def run(stage: beam.PTransform, units: Sequence[Piece | Part], arguments: Sequence[str]) -> dict[str, int]:
+def run(stage: Stage, units: Sequence[Piece | Part], arguments: Sequence[str]) -> dict[str, int]:
     """Runs it and waits; returns the sums of the stage's counters by name.
 
     Raises RuntimeError when the runner ends it in another state than done.

@@ -22,12 +22,8 @@ def run(job: Job, units: Sequence[Piece]) -> dict[str, int]:
     return execution.run(Views(job), units, job.beam_arguments)
 
 
-class Views(beam.PTransform):
+class Views(execution.Stage):
     """Pieces -> reports. A piece holds all users of its buckets on its days, so each file is written by one piece."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__("Views")
-        self.job = job
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
         job = self.job
