@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from preprocessing.base import Base
 from preprocessing.bigquery import Connection
 from preprocessing.config import Config
 from preprocessing.engine import Engine, Result
+from preprocessing.extract import Extract
 from preprocessing.files import Tables
 from preprocessing.job import CATALOGUE, Job
 from preprocessing.letters import Letter
@@ -56,18 +57,17 @@ class Build:
             with watch.step("count"):
                 counting = engine.run("count", self._job(draft, engine, work, 0), extracted.pieces)
                 # The pieces stay below `work`: nothing is asked of BigQuery twice.
-                new = counts.gather(work, [piece.number for piece in extracted.pieces])
-                counted = self._with_kept(new | {"popularity": extracted.popularity})
+                counted = self._gathered(work, extracted, ("articles", "categories"))
             with watch.step("vocabularies"):
                 made = files.write_tables(draft.folder, self.config, self.earlier, extracted.catalogue, counted)
                 shared.share(draft, CATALOGUE, *(str(entry["path"]) for entry in made.vocabularies.values()))
             with watch.step("transform"), concurrent.futures.ThreadPoolExecutor(1) as background:
                 # Workers do the rest; this process has nothing else to do.
-                writing = background.submit(files.write_counted, draft.folder, self.config, made.catalogue, counted)
+                writing = background.submit(self._write_counted, draft, work, extracted, made, counted)
                 results = engine.transform(self._job(draft, engine, work, made.embedding_dim), extracted.pieces)
                 results = {"count": counting, **results}
                 shared.collect(draft, "transforms")
-                writing.result()
+                counted = writing.result()
             with watch.step("statistics"):
                 summary = files.write_statistics(draft.folder, counted, made.catalogue, self.config.until)
         shared.remove(work)
@@ -93,6 +93,16 @@ class Build:
         letters.refuse_too_many(every, rows, self.max_broken_share)
         letters.write(draft.folder / letters.FILE, every)
         draft.figures["dead_letters"] = letters.count(every)
+
+    def _write_counted(self, draft: Draft, work: str, extracted: Extract, made: Tables, counted: Counted) -> Counted:
+        """Gathers the tables that no stage waits for, writes all of them and returns them."""
+        rest = self._gathered(work, extracted, counts.SCHEMAS.keys() - counted.keys())
+        whole = {**counted, **rest, **self._with_kept({"popularity": extracted.popularity})}
+        files.write_counted(draft.folder, self.config, made.catalogue, whole)
+        return whole
+
+    def _gathered(self, work: str, extracted: Extract, names: Iterable[str]) -> Counted:
+        return self._with_kept(counts.gather(work, [piece.number for piece in extracted.pieces], names))
 
     def _with_kept(self, new: Mapping[str, pa.Table]) -> Counted:
         if not self.kept:

@@ -79,9 +79,9 @@ def write(tables: Mapping[str, pa.Table], work: str, number: int) -> None:
             writer.write_table(table)
 
 
-def gather(work: str, numbers: Iterable[int]) -> dict[str, pa.Table]:
-    """The merged tables of pieces of these numbers; empty ones where there are none."""
-    parts: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in SCHEMAS.items()}
+def gather(work: str, numbers: Iterable[int], names: Iterable[str]) -> dict[str, pa.Table]:
+    """The merged tables of these names of pieces of these numbers; empty ones where there are none."""
+    parts: dict[str, list[pa.Table]] = {name: [SCHEMAS[name].empty_table()] for name in names}
     for number in numbers:
         for name, tables in parts.items():
             with fsspec.open(_path(work, number, name), "rb") as file:

@@ -1,12 +1,12 @@
 """Decides in which batches the windows of a dataset reach a model: the `input_fn`s, for training and for evaluation."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from numpy.lib.stride_tricks import sliding_window_view
 
 from training import windows
 from training.batching import Batching
@@ -63,8 +63,9 @@ class Inputs:
                 "an earlier view: there is nothing to evaluate with"
             )
         regions = np.concatenate([part["region"].flat_values.numpy() for part in users])
-        self._tokens = np.stack([rows[older], regions[older], times[older]], axis=1)
-        self._starts, self._lengths = windows.training_windows(_lengths(users, older), history)
+        starts, self._lengths = windows.training_windows(_lengths(users, older), history)
+        tokens = dict(zip(windows.TOKENS, (rows[older], regions[older], times[older]), strict=True))
+        self._cut = _Cut(tokens, starts, self._lengths)
 
     @property
     def batches_of_epoch(self) -> int:
@@ -73,23 +74,26 @@ class Inputs:
 
     def train(self, start_step: int) -> tf.data.Dataset:
         """The endless stream of (features, {}) from a step on; its order depends on the seed alone."""
-        batching, gather = self._batching(), _Gather(self._tokens, self._starts, self._lengths)
+        batching = self._batching()
         choices = tf.data.Dataset.from_generator(
             lambda: batching.choices(start_step), output_signature=tf.TensorSpec([None], tf.int64)
         )
-        streams = [self._stream(batching, number, start_step, gather) for number in range(len(batching.sizes))]
+        streams = [self._stream(batching, number, start_step) for number in range(len(batching.sizes))]
         batches = tf.data.Dataset.choose_from_datasets(streams, choices.unbatch(), stop_on_empty_dataset=False)
         return batches.map(lambda features: (features, {})).prefetch(4)
 
-    def _stream(self, batching: Batching, number: int, start_step: int, gather: "_Gather") -> tf.data.Dataset:
-        """The batches of one class of lengths; many are gathered at once, which costs little more than one."""
+    def _stream(self, batching: Batching, number: int, start_step: int) -> tf.data.Dataset:
+        """The batches of one class of lengths; many are cut at once, which costs little more than one."""
         at_once = max(1, min(VIEWS_AT_ONCE // self._config.batch_views, batching.full_in_an_epoch(number)))
-        found = tf.data.Dataset.from_generator(
-            lambda: batching.batches(number, start_step, at_once),
-            output_signature=tf.TensorSpec([at_once, batching.sizes[number]], tf.int64),
+        size, width = batching.sizes[number], batching.widths[number]
+        several = tf.data.Dataset.from_generator(
+            lambda: (self._cut(found, width) for found in batching.batches(number, start_step, at_once)),
+            output_signature={
+                **dict.fromkeys(windows.TOKENS, tf.TensorSpec([at_once, size, width], tf.int64)),
+                "length": tf.TensorSpec([at_once, size], tf.int64),
+            },
         )
-        width = batching.widths[number]
-        return found.map(functools.partial(gather, width=width)).flat_map(tf.data.Dataset.from_tensor_slices)
+        return several.flat_map(tf.data.Dataset.from_tensor_slices)
 
     def _batching(self) -> Batching:
         bounds = (*LENGTH_BOUNDS, self._history + 2)
@@ -126,19 +130,17 @@ def _lengths(users: list[windows.Sequences], older: npt.NDArray[np.bool_]) -> wi
     return np.asarray(sums[ends] - sums[ends - lengths], np.int64)
 
 
-class _Gather:
-    """Windows [batches, batch] -> their views as training batches, padded to a width.
+class _Cut:
+    """Windows [...] -> their views as training batches [..., width], padded with 0 behind."""
 
-    The arrays become tensors once, no constants of a graph.
-    """
+    def __init__(self, tokens: dict[str, Array], starts: Array, lengths: Array) -> None:
+        # The last window may end before its width does.
+        self._tokens = {name: np.pad(values, (0, int(lengths.max(initial=0)))) for name, values in tokens.items()}
+        self._starts, self._lengths = starts, lengths
 
-    def __init__(self, tokens: Array, starts: Array, lengths: Array) -> None:
-        self._tokens, self._starts, self._lengths = map(tf.constant, (tokens, starts, lengths))
-
-    def __call__(self, found: tf.Tensor, width: int) -> dict[str, tf.Tensor]:
-        starts, lengths = tf.gather(self._starts, found), tf.gather(self._lengths, found)
-        position = tf.range(tf.constant(width, tf.int64))
-        is_view = position < lengths[..., None]
-        views = tf.gather(self._tokens, tf.where(is_view, starts[..., None] + position, 0))
-        columns = tf.unstack(tf.where(is_view[..., None], views, 0), axis=-1)
-        return {**dict(zip(windows.TOKENS, columns, strict=True)), "length": lengths}
+    def __call__(self, found: Array, width: int) -> dict[str, Array]:
+        lengths, starts = self._lengths[found], self._starts[found]
+        is_view = np.arange(width) < lengths[..., None]
+        # NumPy copies a stretch a window; TensorFlow's gather takes view by view, and four times as long.
+        stretches = {name: sliding_window_view(values, width)[starts] for name, values in self._tokens.items()}
+        return {**{name: views * is_view for name, views in stretches.items()}, "length": lengths}

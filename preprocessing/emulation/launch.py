@@ -35,7 +35,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from preprocessing.emulation.costs import parsed, patch_costs
-from preprocessing.emulation.reading import patch_reading
+from preprocessing.emulation.reading import patch_opening, patch_reading
 
 REVIEWED_VERSION = "1.4.0"
 MEMORY_LIMIT = "4GB"
@@ -222,6 +222,7 @@ def main() -> None:
     patch_loading()
     patch_sql()
     patch_reading()
+    patch_opening()
     patch_costs()
     patch_server(args.ready_file)
     server.run_forever(settings(args.data_dir, args.project))

@@ -1,5 +1,6 @@
 """Decides how the local BigQuery's tables are read: as the Storage Read API has it, with bounded memory."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from bqemulator.domain.errors import ValidationError
 from bqemulator.grpc_api import read_servicer
+from bqemulator.storage.engine import DuckDBEngine
 from bqemulator.streaming import read_session
 from google.cloud.bigquery_storage_v1 import types
 
@@ -16,6 +18,7 @@ MESSAGE_MAX_BYTES = 4_000_000
 
 _unread_streams: dict[str, set[str]] = {}
 _sessions_lock = threading.Lock()
+_own = threading.local()
 
 
 def patch_reading() -> None:
@@ -41,6 +44,26 @@ def patch_reading() -> None:
     # The same bytes with a copy instead of four.
     read_servicer.serialize_arrow_record_batch = lambda batch: batch.serialize().to_pybytes()
     handler._handle_read_rows = read_from_offset
+
+
+def patch_opening() -> None:
+    """A session, which is a query, is made in a thread with a connection of its own: other streams flow meanwhile."""
+    handler, shared = read_servicer.BigQueryReadHandler, DuckDBEngine.connection.fget
+    create = handler._handle_create_read_session
+
+    def create_on_own_connection(self: Any, message: bytes, context: Any) -> bytes:
+        with self._ctx.engine.connection.cursor() as _own.connection:
+            try:
+                _own.connection.execute("SET TimeZone = 'UTC'")
+                return bytes(create(self, message, context))
+            finally:
+                del _own.connection
+
+    async def create_aside(self: Any, message: bytes, context: Any) -> bytes:
+        return await asyncio.to_thread(create_on_own_connection, self, message, context)
+
+    DuckDBEngine.connection = property(lambda self: getattr(_own, "connection", None) or shared(self))
+    handler._handle_create_read_session = create_aside
 
 
 def _message_sized(table: Any) -> Any:

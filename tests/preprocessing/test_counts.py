@@ -49,7 +49,7 @@ def test_counts_of_pieces_add_up(tmp_path: pathlib.Path) -> None:
     for number, piece in enumerate(([FIRST], [SECOND_USER, OTHER_DAY])):
         counts.write(counts.count(days(*piece)), str(tmp_path), number)
     whole = counts.count(days(FIRST, SECOND_USER, OTHER_DAY))
-    gathered = counts.gather(str(tmp_path), [0, 1])
+    gathered = counts.gather(str(tmp_path), [0, 1], counts.SCHEMAS)
     assert {name: _rows(table) for name, table in whole.items()} == {
         name: [tuple(row.values()) for row in table.to_pylist()] for name, table in gathered.items()
     }
