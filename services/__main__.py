@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "serve": ("services.serve", "serve the release in service over HTTP"),
-    "predict": ("services.predict", "answer for past views, to be scored"),
+    "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }
 
 

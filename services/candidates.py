@@ -8,7 +8,16 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
-Source = Literal["two_tower", "popular_in_region", "popular", "catalogue"]
+Source = Literal[
+    "two_tower",
+    "viewed_now_in_region",
+    "viewed_now",
+    "viewed_next",
+    "newest_in_region",
+    "popular_in_region",
+    "popular",
+    "catalogue",
+]
 Mask = npt.NDArray[np.bool_]
 
 

@@ -24,8 +24,12 @@ class History:
 def history(article_ids: Sequence[str], longest: int, catalogue: Catalogue) -> History:
     """The last `longest` of `article_ids` (oldest first): unknown ids drop out, then consecutive repeats collapse."""
     known = catalogue.known(article_ids)
-    collapsed = [row for row, _ in itertools.groupby(known)]
-    return History(collapsed[-longest:], len(article_ids) - len(known))
+    return History(of_rows(known, longest), len(article_ids) - len(known))
+
+
+def of_rows(rows: Sequence[int], longest: int) -> list[int]:
+    """The last `longest` of rows, oldest first, once consecutive repeats collapsed."""
+    return [row for row, _ in itertools.groupby(rows)][-longest:]
 
 
 def user_vectors(

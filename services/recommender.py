@@ -6,11 +6,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from services import retrieval
+from services.blend import blend
 from services.candidates import Candidates, Source
 from services.eligibility import Eligibility, eligibility
-from services.history import History, full_hour, history, user_vectors
+from services.history import History, full_hour, history, of_rows, user_vectors
 from services.release import Release
+from services.sources import PRESETS, Sources
+from services.state import State
 
 LOGGER = logging.getLogger(__name__)
 
@@ -65,10 +70,15 @@ class _Case:
 
 
 class Recommender:
-    """Answers from one release, which never changes; another release is another recommender."""
+    """Answers from one release, which never changes; another release is another recommender.
 
-    def __init__(self, release: Release) -> None:
-        self.release = release
+    With a `state` the model's candidates are one list of several, and a user's own history is known.
+    """
+
+    def __init__(self, release: Release, state: State | None = None, preset: str = "marketplace") -> None:
+        """`preset` is a key of PRESETS: how the lists of a state are weighed against the model's."""
+        self.release, self.state, self._weights = release, state, PRESETS[preset]
+        self._sources = Sources(state, release.catalogue) if state else None
 
     def answer(self, request: Request) -> Answer:
         """Up to `k` articles on offer, none in the history, none excluded; all there are where fewer remain."""
@@ -91,9 +101,12 @@ class Recommender:
         return self._items(retrieval.search(self.release.index, self.release.vectors[[row]], [k], [eligible]))
 
     def _case(self, request: Request) -> _Case:
-        catalogue = self.release.catalogue
+        catalogue, longest = self.release.catalogue, self.release.dimensions.history
         seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
-        views = history(request.recent_article_ids, self.release.dimensions.history, catalogue)
+        views = history(request.recent_article_ids, longest, catalogue)
+        if self.state and request.user_id is not None and not request.recent_article_ids:
+            seen += self.state.seen(request.user_id)
+            views = History(of_rows(self.state.viewed(request.user_id), longest), 0)
         return _Case(request, views, eligibility(catalogue, seen, request.time))
 
     def _nearest(self, cases: Sequence[_Case]) -> list[Candidates | None]:
@@ -120,12 +133,26 @@ class Recommender:
 
     def _finish(self, case: _Case, nearest: Candidates | None) -> Answer:
         request, eligible = case.request, case.eligible
-        blocks = [nearest or retrieval.NOTHING]
-        missing = request.k - len(blocks[0])
+        first = self._blended(case, nearest or retrieval.NOTHING)
+        items = self._items([first]) if isinstance(first, Candidates) else first
+        missing = request.k - len(items)
         if missing:
-            rest = eligible.without(blocks[0].rows)
-            blocks += self.release.popularity.fill(missing, request.region_id, rest)
-        return Answer(self._items(blocks), self._degraded(case, nearest), case.history.unknown)
+            rest = eligible.without(
+                np.array([self.release.catalogue.rows[item.article_id] for item in items], np.int64)
+            )
+            items = [*items, *self._items(self.release.popularity.fill(missing, request.region_id, rest))]
+        return Answer(items, self._degraded(case, nearest), case.history.unknown)
+
+    def _blended(self, case: _Case, nearest: Candidates) -> Candidates | list[Item]:
+        """The model's candidates as they are where there is no other source, else one list of all sources."""
+        if self._sources is None:
+            return nearest
+        request = case.request
+        lists = [nearest, *self._sources.find(case.history.rows, request.region_id, case.eligible, request.k)]
+        weights = [self._weights[found.source] for found in lists]
+        article_ids = self.release.catalogue.article_ids
+        blended = zip(*blend(lists, weights, request.k), strict=True)
+        return [Item(article_ids[row], float(score), source) for row, score, source in blended]
 
     def _degraded(self, case: _Case, nearest: Candidates | None) -> Degraded | None:
         if nearest is None:

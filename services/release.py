@@ -16,7 +16,7 @@ from preprocessing import artifact
 from services import catalogue, popularity, retrieval, runtime, towers
 from services.catalogue import Catalogue
 from services.popularity import Popularity
-from services.towers import Floats, UserTower
+from services.towers import Floats, Towers
 
 KIND = "release"
 FILES = ("articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "warmup.json")
@@ -42,13 +42,14 @@ class Release:
 
     id: str
     dimensions: Dimensions
-    towers: UserTower
+    towers: Towers
     index: Any
     tokens: Floats
     vectors: Floats
     catalogue: Catalogue
     popularity: Popularity
     warmup: tuple[dict[str, Any], ...]
+    embedding_dim: int = 0
 
 
 def current(releases: str) -> str:
@@ -116,7 +117,9 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
         warmup = tuple(json.loads(file.read_text(encoding="utf-8")))
     with _naming(folder / TOWERS) as file:
         saved = towers.read(file, sizes.history, sizes.token_dim)
-    return Release(manifest.id, sizes, saved, index, tokens, vectors, articles, popular, warmup)
+    return Release(
+        manifest.id, sizes, saved, index, tokens, vectors, articles, popular, warmup, contents["embedding_dim"]
+    )
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     road.run("targets", "training", "targets", *window, "--out", targets)
     chosen = ("--logs", str(logs), "--targets", targets, "--out")
     files = {"nearfeed": str(build / "nearfeed.parquet")}
-    road.run("predict", "services", "predict", "--release", release.path, *chosen, files["nearfeed"])
+    asked = ("--logs", str(logs), "--from", start, "--to", end, "--sample", args.rate, "--out", files["nearfeed"])
+    road.run("replay", "services", "replay", "--release", release.path, *asked)
     if (logs / "world.npz").exists():
         files["oracle"] = str(build / "oracle.parquet")
         road.run("oracle", "preprocessing", "oracle", *chosen, files["oracle"])

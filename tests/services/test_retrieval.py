@@ -21,7 +21,7 @@ def catalogue(removed: range = range(0)) -> Catalogue:
     """All created at 0; the rows of `removed` end at 5, the others at 100."""
     names = [str(row) for row in range(ARTICLES)]
     ends = np.array([5 if row in removed else 100 for row in range(ARTICLES)], np.int64)
-    return Catalogue(names, {}, frozenset(), np.zeros(ARTICLES, np.int64), ends)
+    return Catalogue(names, {}, (), np.full(ARTICLES, -1), np.zeros(ARTICLES, np.int64), ends)
 
 
 def on_a_line() -> Any:

@@ -53,10 +53,9 @@ def test_flags_of_serve_reach_the_settings() -> None:
 
 
 def test_errors_of_the_user_end_with_2(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    missing = str(tmp_path / "targets.txt")
-    code = main(["predict", "--release", "r", "--logs", str(tmp_path), "--targets", missing, "--out", "p"])
-    assert code == 2
-    assert capsys.readouterr().err.endswith(f"error: {missing} is missing\n")
+    window = ["--from", "2026-01-01", "--to", "2026-01-02"]
+    assert main(["replay", "--release", "r", "--logs", str(tmp_path), "--out", "p", *window]) == 2
+    assert capsys.readouterr().err.endswith(f"error: {tmp_path / 'events.parquet'} is missing\n")
 
 
 def test_an_unknown_verb_is_refused() -> None:

@@ -67,6 +67,9 @@ class BrokenTower:
     def user_vectors(self, tokens: Any, lengths: Any, regions: Any, times: Any) -> Any:
         raise RuntimeError(f"the model is broken: {tokens.shape}, {lengths}, {regions}, {times}")
 
+    def article_vectors(self, articles: Any) -> Any:
+        raise RuntimeError(f"the model is broken: {articles}")
+
 
 def vectors() -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array([article.vector for article in ARTICLES], np.float32)

@@ -1,0 +1,57 @@
+"""Decides what an event changes: the history of its user, the live signals of its article, what follows what."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from services.live import HOUR, KINDS, Happened, Live
+from services.transitions import Transitions
+
+MOST_SEEN = 1000
+# Half-life of the transitions from one article to the next.
+TRANSITION_HALF_LIFE = 2 * HOUR
+_COUNTED = frozenset(KINDS)
+
+
+class Event(NamedTuple):
+    """Something a user did with an article, which has a row; `time` in microseconds. A tuple because there are many."""
+
+    kind: str
+    user_id: str
+    row: int
+    region_id: str | None
+    time: int
+
+
+class State:
+    """All that changes while a release stays the same. Events come in the order (time, event id)."""
+
+    def __init__(self) -> None:
+        self.live = Live()
+        self.transitions = Transitions(TRANSITION_HALF_LIFE)
+        self._viewed: dict[str, list[int]] = {}
+        self._hidden: dict[str, list[int]] = {}
+
+    def apply(self, event: Event, is_live: bool = True) -> None:
+        """`is_live` False: only what lasts, the user's history, is changed."""
+        if is_live and event.kind in _COUNTED:
+            self.live.apply(Happened(event.kind, event.row, event.region_id, event.time))
+        if event.kind == "view":
+            self._view(event, is_live)
+        elif event.kind == "hide":
+            self._hidden.setdefault(event.user_id, []).append(event.row)
+
+    def viewed(self, user_id: str) -> Sequence[int]:
+        """The rows that a user viewed, oldest first, the last 1,000."""
+        return self._viewed.get(user_id, ())
+
+    def seen(self, user_id: str) -> Sequence[int]:
+        """The rows that a user viewed or hid, the last 1,000 of each."""
+        return [*self.viewed(user_id), *self._hidden.get(user_id, ())[-MOST_SEEN:]]
+
+    def _view(self, event: Event, is_live: bool) -> None:
+        viewed = self._viewed.setdefault(event.user_id, [])
+        if is_live and viewed and viewed[-1] != event.row:
+            self.transitions.add(viewed[-1], event.row, event.time)
+        viewed.append(event.row)
+        if len(viewed) > 2 * MOST_SEEN:
+            del viewed[:-MOST_SEEN]

@@ -1,0 +1,37 @@
+"""Fusion of lists by hand arithmetic."""
+
+import numpy as np
+
+from services.blend import blend
+from services.candidates import Candidates
+
+
+def _list(source: str, *rows: int) -> Candidates:
+    return Candidates(source, np.array(rows, np.int64), np.arange(len(rows), 0, -1.0))  # type: ignore[arg-type]
+
+
+def test_places_are_added_up() -> None:
+    """3: 1/6 + 2/7 = .452; 7: 2/6 = .333; 9: 2/8 = .25; 1: 1/7 = .143."""
+    rows, scores, sources = blend([_list("two_tower", 3, 1), _list("popular", 7, 3, 9)], [1.0, 2.0], 10)
+    assert rows.tolist() == [3, 7, 9, 1]
+    assert np.allclose(scores, [1 / 6 + 2 / 7, 2 / 6, 2 / 8, 1 / 7])
+    assert sources == ["popular", "popular", "popular", "two_tower"]
+
+
+def test_no_more_than_asked_for_and_equal_ones_by_row() -> None:
+    rows, scores, sources = blend(
+        [_list("two_tower", 5), _list("popular", 2), _list("catalogue", 2)], [1.0, 1.0, 1.0], 2
+    )
+    assert rows.tolist() == [2, 5]
+    assert np.allclose(scores, [2 / 6, 1 / 6])
+    assert sources == ["popular", "two_tower"]
+
+
+def test_a_list_of_weight_0_adds_nothing() -> None:
+    rows, _, _ = blend([_list("two_tower", 5), _list("popular", 2)], [1.0, 0.0], 2)
+    assert rows.tolist() == [5]
+
+
+def test_nothing_of_nothing() -> None:
+    rows, scores, sources = blend([_list("two_tower")], [1.0], 5)
+    assert (len(rows), len(scores), len(sources)) == (0, 0, 0)

@@ -1,0 +1,109 @@
+"""Live signals are those of a recount of all events; the lists of the sources are those of a plain sort."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.catalogue import Catalogue
+from services.eligibility import eligibility
+from services.live import Happened, Live
+from services.sources import Sources
+from services.state import MOST_SEEN, Event, State
+
+MINUTE = 60_000_000
+WIDTHS = {"10m": 10, "1h": 60, "6h": 360, "24h": 1440}
+HALF_LIVES = {"30m": 30, "2h": 120, "12h": 720}
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["view", "like", "chat", "impression"]),
+        st.integers(0, 3),
+        st.sampled_from(["north", "south", None]),
+        st.integers(0, 400),
+    ),
+    max_size=60,
+)
+
+
+def recounted(events: list[Happened], row: int, region: str | None, now: int) -> dict[str, float]:
+    """All signals of a row, the long way."""
+    own = [event for event in events if event.row == row]
+    views = [event for event in own if event.kind == "view"]
+    there = [event for event in views if region is not None and event.region_id == region]
+    told: dict[str, float] = {}
+    for kind in ("view", "like", "chat", "impression"):
+        for name, width in WIDTHS.items():
+            told[f"{kind}_{name}"] = sum(e.kind == kind and e.time >= now - width * MINUTE for e in own)
+    for name, width in WIDTHS.items():
+        told[f"region_view_{name}"] = sum(e.time >= now - width * MINUTE for e in there)
+    for name, life in HALF_LIVES.items():
+        told[f"trend_{name}"] = sum(0.5 ** ((now - e.time) / (life * MINUTE)) for e in views)
+        told[f"region_trend_{name}"] = sum(0.5 ** ((now - e.time) / (life * MINUTE)) for e in there)
+    told["since_view_seconds"] = (now - views[-1].time) / 1_000_000 if views else float("nan")
+    return told
+
+
+@given(drawn=EVENTS, region=st.sampled_from(["north", "south", "nowhere", None]))
+def test_signals_are_those_of_a_recount(drawn: list[tuple[str, int, str | None, int]], region: str | None) -> None:
+    live, events, now = Live(), list[Happened](), 0
+    for kind, row, place, gap in drawn:
+        now += gap * MINUTE
+        events.append(Happened(kind, row, place, now))  # type: ignore[arg-type]
+        live.apply(events[-1])
+    now += MINUTE
+    found = live.signals(np.arange(5), region, now)
+    for row in range(5):
+        expected = recounted(events, row, region, now)
+        assert dict(zip(Live.names(), found[row].tolist(), strict=True)) == pytest.approx(expected, 1e-5, nan_ok=True)
+
+
+def catalogue(created: list[int], regions: list[int]) -> Catalogue:
+    names = [str(row) for row in range(len(created))]
+    rows = {name: row for row, name in enumerate(names)}
+    limits = np.iinfo(np.int64)
+    return Catalogue(
+        names, rows, ["north", "south"], np.array(regions), np.array(created), np.full(len(created), limits.max)
+    )
+
+
+def test_each_source_is_best_first_and_holds_what_may_be_shown() -> None:
+    """Viewed at 0: 1 by x, then 2 by x, twice 2 by y in north, 3; the user has seen 3, and 5 is not there yet."""
+    articles, state = catalogue([1, 2, 3, 4, 5, 50], [0, 0, 0, 1, 0, 0]), State()
+    for user, row, region in [("x", 1, None), ("x", 2, None), ("y", 2, "north"), ("z", 2, "north"), ("z", 3, "north")]:
+        state.apply(Event("view", user, row, region, 0))
+    found = Sources(state, articles).find([1], "north", eligibility(articles, [3], 10), 3)
+    told = {block.source: block.rows.tolist() for block in found}
+    assert told == {
+        "viewed_now": [2, 1],
+        "viewed_next": [2],
+        "viewed_now_in_region": [2],
+        "newest_in_region": [4, 2, 1],
+    }
+
+
+def test_a_long_list_is_searched_until_enough_may_be_shown() -> None:
+    """Of 100 articles, all viewed, the 90 most viewed are not there yet."""
+    articles, state = catalogue([0] * 10 + [50] * 90, [0] * 100), State()
+    for row in range(100):
+        for _ in range(1 + row):
+            state.apply(Event("view", "x", row, None, 0))
+    (now, *_) = Sources(state, articles).find([], None, eligibility(articles, [], 10), 2)
+    assert now.rows.tolist() == [9, 8]
+
+
+def test_histories_hold_the_last_views_and_what_was_hidden() -> None:
+    state = State()
+    for row in range(3 * MOST_SEEN):
+        state.apply(Event("view", "x", row, None, row))
+    state.apply(Event("hide", "x", 7, None, 9_999))
+    assert list(state.viewed("x"))[-MOST_SEEN:] == list(range(2 * MOST_SEEN, 3 * MOST_SEEN))
+    assert state.seen("x")[-1] == 7
+    assert list(state.viewed("nobody")) == list(state.seen("nobody")) == []
+
+
+def test_what_is_not_live_changes_histories_only() -> None:
+    state = State()
+    for row in (1, 2):
+        state.apply(Event("view", "x", row, None, 0), is_live=False)
+    assert list(state.viewed("x")) == [1, 2]
+    assert len(state.live.viewed("30m")[0]) == len(state.transitions.successors([1], [1.0])[0]) == 0

@@ -1,0 +1,176 @@
+"""The past is played in its order: what a question knows is what happened before its instant, and nothing else."""
+
+import datetime
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services import log, newcomers, replay
+from services.__main__ import main
+from services.log import LogError
+from services.recommender import Recommender
+from services.release import Release
+from services.state import State
+from tests.services.tiny import ARTICLES, DAY, HOUR, MIDNIGHT
+
+MICRO = datetime.timedelta(microseconds=1)
+MICROS = pa.timestamp("us", tz="UTC")
+NEW = "came later"
+# event, user, article, type, hours after midnight, region
+EVENTS = [
+    ("e1", "anna", "a", "view", -10, "north"),
+    ("e2", "björn", "b", "view", -9, None),
+    ("e3", "anna", "b", "view", 0, "north"),  # asked: anna viewed a
+    ("e4", "björn", "b", "view", 0, None),  # not asked: björn had viewed it
+    ("e5", "cleo", "d", "view", 0, None),  # not asked: cleo's first view
+    ("e6", "cleo", "f", "impression", 1, None),  # no view
+    ("e7", "cleo", NEW, "view", 3, "south"),  # asked
+    ("e8", "anna", "d", "view", 3, "north"),  # asked, the same instant
+    ("e9", "anna", "f", "view", 5, "north"),  # at the end of the window: not asked
+]
+
+
+def write_logs(folder: pathlib.Path, events: list[Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("event_id", "user_id", "article_id", "event_type", "event_time", "region_id")
+    columns: dict[str, Any] = dict(zip(names, map(list, zip(*events, strict=True)), strict=True))
+    times = [MIDNIGHT + hours * HOUR for hours in columns["event_time"]]
+    columns["event_time"] = pa.array(times, pa.int64()).cast(MICROS)
+    columns["region_id"] = pa.array(columns["region_id"], pa.string())
+    pq.write_table(pa.table(columns), folder / "events.parquet")
+    created = [MIDNIGHT - DAY] * len(ARTICLES) + [MIDNIGHT + HOUR]
+    articles = {
+        "article_id": [*(article.id for article in ARTICLES), NEW],
+        "created_at": pa.array(created, pa.int64()).cast(MICROS),
+    }
+    pq.write_table(pa.table(articles), folder / "articles.parquet")
+    return str(folder)
+
+
+class Kept:
+    """Answers in memory."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[tuple[Any, ...]]] = {}
+
+    def add(self, event_id: str, answer: Any) -> None:
+        self.answers[event_id] = [tuple(item) for item in answer.items]
+
+
+def play(release: Release, logs: str, k: int = 4) -> dict[str, list[tuple[Any, ...]]]:
+    """All answers of a replay from midnight on to 5 h, of up to k articles."""
+    played = log.read(logs, MIDNIGHT + 5 * HOUR)
+    recommender = Recommender(newcomers.extended(release, replay.first_versions(logs)), State())
+    kept = Kept()
+    replay.Replay(recommender, played, replay.Sample(1.0, 0), k).play(MIDNIGHT, kept)  # type: ignore[arg-type]
+    return kept.answers
+
+
+def test_views_are_asked_as_the_scorer_chooses_them(loaded: Release, tmp_path: pathlib.Path) -> None:
+    assert set(play(loaded, write_logs(tmp_path, EVENTS))) == {"e3", "e7", "e8"}
+
+
+def test_an_instant_is_asked_before_its_events(loaded: Release, tmp_path: pathlib.Path) -> None:
+    """At midnight only a and b were viewed, both once, and nobody viewed anything after a; anna has seen a."""
+    found = {article: (score, source) for article, score, source in play(loaded, write_logs(tmp_path, EVENTS))["e3"]}
+    # First of the model's candidates (weight 1), of those viewed now, and of the newest in the region (0.1 each).
+    assert found["b"] == (pytest.approx(1.2 / 6), "two_tower")
+    assert "a" not in found
+    assert "viewed_next" not in {source for _, source in found.values()}
+
+
+def test_a_new_article_appears_once_it_is_there(loaded: Release, tmp_path: pathlib.Path) -> None:
+    events = [*EVENTS, ("f1", "dora", "a", "view", -1, None), ("f2", "dora", NEW, "view", 2, None)]
+    answers = play(loaded, write_logs(tmp_path, events), k=9)
+    assert NEW not in {item[0] for item in answers["e3"]}
+    assert NEW in {item[0] for item in answers["e8"]}
+
+
+OTHERS = st.lists(
+    st.tuples(
+        st.sampled_from(["anna", "björn", "cleo"]),
+        st.sampled_from([*(article.id for article in ARTICLES), NEW]),
+        st.sampled_from(["view", "like", "hide", "impression"]),
+        st.integers(3, 4),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(others=OTHERS)
+def test_what_happens_at_an_instant_or_later_changes_no_answer_of_it(
+    loaded: Release, tmp_path: pathlib.Path, others: list[tuple[str, str, str, int]]
+) -> None:
+    """Further events at the instant of e7 and e8, and an hour later."""
+    more = [(f"x{n}", user, article, kind, hour, None) for n, (user, article, kind, hour) in enumerate(others)]
+    expected = play(loaded, write_logs(tmp_path, EVENTS))
+    found = play(loaded, write_logs(tmp_path, [*EVENTS, *more]))
+    assert {event_id: found[event_id] for event_id in ("e3", "e7", "e8")} == expected
+
+
+def test_the_verb_writes_what_is_scored(
+    releases: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs, out = write_logs(tmp_path, EVENTS), tmp_path / "new" / "predictions.parquet"
+    release = next(releases.glob("*/manifest.json")).parent
+    flags = ["--release", str(release), "--logs", logs, "--from", "2020-01-02T00:00:00Z", "--to", "2020-01-02T05:00Z"]
+    assert main(["replay", *flags, "--sample", "1", "--k", "3", "--out", str(out), "--threads", "1"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["targets"] == 3
+    rows = pq.read_table(out).to_pylist()
+    assert [row["event_id"] for row in rows] == ["e3"] * 3 + ["e7"] * 3 + ["e8"] * 3
+    assert [row["position"] for row in rows] == [1, 2, 3] * 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--from", "2020-01-02", "--to", "2020-01-02"], "must be before --to"),
+        (["--from", "soon", "--to", "2020-01-02"], "--from is 'soon'"),
+        (["--from", "2020-01-01", "--to", "2020-01-02", "--sample", "0"], "--sample is 0.0"),
+    ],
+)
+def test_wrong_flags_are_named(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--release", "r", "--logs", "l", "--out", "o", *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_event_of_an_article_that_nobody_has_is_refused(loaded: Release, tmp_path: pathlib.Path) -> None:
+    logs = write_logs(tmp_path, [*EVENTS, ("y", "anna", "nowhere", "view", 1, None)])
+    with pytest.raises(LogError, match=r"article 'nowhere' has events, but is not in articles\.parquet"):
+        play(loaded, logs)
+
+
+def test_an_event_counts_as_first_received(tmp_path: pathlib.Path) -> None:
+    write_logs(tmp_path, [("e", "anna", "a", "view", 2, None), ("e", "anna", "b", "view", 1, None)])
+    table = pq.read_table(tmp_path / "events.parquet")
+    received = pa.array([MIDNIGHT, MIDNIGHT + 1], pa.int64()).cast(MICROS)
+    pq.write_table(table.append_column("received_at", received), tmp_path / "events.parquet")
+    played = log.read(str(tmp_path), MIDNIGHT + DAY)
+    assert [played.article_ids[place] for place in played.articles] == ["a"]
+    assert np.array_equal(played.times, [MIDNIGHT + 2 * HOUR])
+
+
+def test_removals_to_come_are_kept_until_then(loaded: Release, tmp_path: pathlib.Path) -> None:
+    """b, which the release has on offer, goes at 2 h by its second version; what came later goes at 4 h."""
+    logs = write_logs(tmp_path, EVENTS)
+    table = pq.read_table(tmp_path / "articles.parquet")
+    rows = [row | {"updated_at": row["created_at"], "removed_at": None} for row in table.to_pylist()]
+    moment = table["created_at"][0].as_py()
+    rows.append(next(row for row in rows if row["article_id"] == "b") | {"updated_at": moment + 2 * HOUR * MICRO})
+    rows[-1]["removed_at"] = moment + DAY * MICRO + 2 * HOUR * MICRO
+    rows[-2]["removed_at"] = moment + DAY * MICRO + 4 * HOUR * MICRO
+    schema = pa.schema([*table.schema, ("updated_at", MICROS), ("removed_at", MICROS)])
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "articles.parquet")
+    catalogue = newcomers.extended(loaded, replay.first_versions(logs)).catalogue
+    both = np.array([catalogue.rows["b"], catalogue.rows[NEW]])
+    assert catalogue.on_offer(both, MIDNIGHT + 2 * HOUR - 1).tolist() == [True, True]
+    assert catalogue.on_offer(both, MIDNIGHT + 2 * HOUR).tolist() == [False, True]
+    assert catalogue.on_offer(both, MIDNIGHT + 4 * HOUR).tolist() == [False, False]
