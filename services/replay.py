@@ -15,6 +15,7 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -93,8 +94,7 @@ class Replay:
         self._sample, self._k = sample, k
         self._rows = _rows(recommender, played)
         self._users, self._regions = played.user_ids, [*played.region_ids, None]
-        self._viewed: dict[int, set[int]] = {}
-        self._is_view = played.kinds == played.event_types.index("view") if "view" in played.event_types else None
+        self._is_target = _targets(played)
 
     def play(self, start: int, predictions: Predictions) -> dict[str, Any]:
         """Asks before each sampled view from `start` (microseconds) on; returns the figures of the run."""
@@ -130,13 +130,7 @@ class Replay:
         }
 
     def _is_asked(self, place: int) -> bool:
-        """A view by a user with an earlier view, of an article that the user had not viewed, that is drawn."""
-        if self._is_view is None or not self._is_view[place]:
-            return False
-        viewed = self._viewed.get(int(self._log.users[place]), set())
-        if not viewed or int(self._log.articles[place]) in viewed:
-            return False
-        return self._sample.draws(self._log.event_ids[place].as_py())
+        return bool(self._is_target[place]) and self._sample.draws(self._log.event_ids[place].as_py())
 
     def _request(self, place: int) -> Request:
         return Request(
@@ -151,8 +145,6 @@ class Replay:
             int(values[place]) for values in (self._log.users, self._log.articles, self._log.times)
         )
         kind = self._log.event_types[self._log.kinds[place]]
-        if kind == "view":
-            self._viewed.setdefault(user, set()).add(article)
         event = Event(kind, self._users[user], self._rows[article], self._regions[self._log.regions[place]], moment)
         self._state.apply(event, is_live=moment >= live_from)
 
@@ -177,6 +169,19 @@ def first_versions(logs: str) -> pa.Table:
     removed = table["removed_at"].take(pa.array(len(codes) - 1 - last_reversed[order]))
     versions = table.take(pa.array(first[order]))
     return versions.set_column(versions.column_names.index("removed_at"), "removed_at", removed)
+
+
+def _targets(played: Log) -> npt.NDArray[np.bool_]:
+    """[n]: a view by a user with an earlier view, in the order of the log, of an article not viewed before."""
+    names = np.array([name == "view" for name in played.event_types], np.bool_)
+    views = np.flatnonzero(names[played.kinds]) if len(names) else np.empty(0, np.int64)
+    users, articles = played.users[views], played.articles[views]
+    _, first_of_pair = np.unique(users * len(played.article_ids) + articles, return_index=True)
+    _, first_of_user = np.unique(users, return_index=True)
+    targets = np.zeros(len(played), np.bool_)
+    targets[views[first_of_pair]] = True
+    targets[views[first_of_user]] = False
+    return targets
 
 
 def _rows(recommender: Recommender, played: Log) -> list[int]:
