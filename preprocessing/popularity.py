@@ -32,7 +32,7 @@ def rank(weights: pa.Table, catalogue: pa.Table, until: datetime.datetime, most:
     is_gone = np.asarray(pc.is_in(articles.values, _gone(catalogue, until)))
     kept = np.flatnonzero((age < days) & ~is_gone[articles.ranks])
     pairs = (regions.ranks * width + articles.ranks)[kept]
-    # Whole powers of one half, a number a day: a power a row takes ten times as long.
+    # One power a day, not one a row.
     halves = 0.5 ** np.arange(days)
     found, totals = _totals(pairs, weights["weight"].to_numpy()[kept] * UNIT * halves[age[kept]])
     best = _best(found // width, totals, most)

@@ -1,7 +1,6 @@
 """Decides what is known of articles from the events so far: the one place where live signals are computed.
 
-The service tells it each event as it arrives, replay each logged one in its order; what a ranking model learns from
-comes out of it too.
+So far replay alone tells it of events, each in its order.
 """
 
 from collections.abc import Mapping

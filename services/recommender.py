@@ -133,8 +133,7 @@ class Recommender:
 
     def _finish(self, case: _Case, nearest: Candidates | None) -> Answer:
         request, eligible = case.request, case.eligible
-        first = self._blended(case, nearest or retrieval.NOTHING)
-        items = self._items([first]) if isinstance(first, Candidates) else first
+        items = self._blended(case, nearest or retrieval.NOTHING)
         missing = request.k - len(items)
         if missing:
             rest = eligible.without(
@@ -143,10 +142,10 @@ class Recommender:
             items = [*items, *self._items(self.release.popularity.fill(missing, request.region_id, rest))]
         return Answer(items, self._degraded(case, nearest), case.history.unknown)
 
-    def _blended(self, case: _Case, nearest: Candidates) -> Candidates | list[Item]:
+    def _blended(self, case: _Case, nearest: Candidates) -> Sequence[Item]:
         """The model's candidates as they are where there is no other source, else one list of all sources."""
         if self._sources is None:
-            return nearest
+            return self._items([nearest])
         request = case.request
         lists = [nearest, *self._sources.find(case.history.rows, request.region_id, case.eligible, request.k)]
         weights = [self._weights[found.source] for found in lists]

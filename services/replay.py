@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
     if not 0 < args.sample <= 1:
         raise ReplayError(f"--sample is {args.sample}, it must be above 0 and at most 1")
+    if args.k < 1:
+        raise ReplayError(f"--k is {args.k}, at least 1 article is needed")
     played = log.read(args.logs, to)
     release = open_recommender(Settings(release=args.release, threads=args.threads)).release
     whole = newcomers.extended(release, first_versions(args.logs))

@@ -77,7 +77,7 @@ def _stream(name: str) -> tuple[Any, Any] | None:
 
 def _responses(table: Any) -> Iterator[bytes]:
     """Messages of about MESSAGE_MAX_BYTES. Made of plain protocol buffers: those of the client's library copy the rows
-    four times."""
+    several times."""
     rows = max(1, MESSAGE_MAX_BYTES * table.num_rows // max(1, table.nbytes))
     for start in range(0, table.num_rows, rows):
         for batch in table.slice(start, rows).combine_chunks().to_batches():

@@ -137,6 +137,7 @@ def test_the_verb_writes_what_is_scored(
         (["--from", "2020-01-02", "--to", "2020-01-02"], "must be before --to"),
         (["--from", "soon", "--to", "2020-01-02"], "--from is 'soon'"),
         (["--from", "2020-01-01", "--to", "2020-01-02", "--sample", "0"], "--sample is 0.0"),
+        (["--from", "2020-01-01", "--to", "2020-01-02", "--k", "0"], "--k is 0"),
     ],
 )
 def test_wrong_flags_are_named(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
