@@ -59,7 +59,8 @@ def _removed(own: Catalogue, articles: pa.Table) -> Catalogue:
 
 def _joined(own: Catalogue, new: Catalogue) -> Catalogue:
     region_ids = [*own.region_ids, *(region for region in new.region_ids if region not in own.regions)]
-    places = np.array([region_ids.index(region) for region in new.region_ids], np.int64)
+    place_of = {region: place for place, region in enumerate(region_ids)}
+    places = np.array([place_of[region] for region in new.region_ids], np.int64)
     region_of = np.where(new.region_of < 0, -1, places[new.region_of] if len(places) else -1)
     return Catalogue(
         article_ids=[*own.article_ids, *new.article_ids],
