@@ -3,7 +3,7 @@
 So far replay alone tells it of events, each in its order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,13 +13,14 @@ from services.candidates import Rows
 from services.windows import DecayedSums, WindowedCounts
 
 Floats = npt.NDArray[np.float32]
-Kind = Literal["view", "like", "chat", "impression"]
+Kind = Literal["view", "click", "like", "chat", "impression"]
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 WINDOWS: Mapping[str, int] = {"10m": 10 * MINUTE, "1h": HOUR, "6h": 6 * HOUR, "24h": 24 * HOUR}
-KINDS: tuple[Kind, ...] = ("view", "like", "chat", "impression")
+# A click is a view of an article that an answer had shown.
+KINDS: tuple[Kind, ...] = ("view", "click", "like", "chat", "impression")
 # Half-lives of the sums of views.
-TRENDS: Mapping[str, int] = {"30m": 30 * MINUTE, "2h": 2 * HOUR, "12h": 12 * HOUR}
+TRENDS: Mapping[str, int] = {"30m": 30 * MINUTE, "2h": 2 * HOUR, "12h": 12 * HOUR, "3d": 72 * HOUR}
 SHORTEST_TREND = "30m"
 _NEVER = np.iinfo(np.int64).min
 
@@ -89,6 +90,11 @@ class Live:
             self._since_view(rows, now)[:, None],
         ]
         return np.concatenate(columns, axis=1, dtype=np.float32)
+
+    def totals(self, kind: Kind, now: int) -> Sequence[int]:
+        """How many events of a kind lie in each of WINDOWS before `now` (microseconds), over all articles."""
+        self._counts[kind].advance(now)
+        return self._counts[kind].totals()
 
     def viewed(self, trend: str) -> tuple[Rows, npt.NDArray[np.float64]]:
         """All rows that were ever viewed and their sums of a trend, on one scale."""

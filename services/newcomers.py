@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from services import catalogue
 from services.candidates import Mask
-from services.catalogue import COLUMNS, Catalogue
+from services.catalogue import Catalogue
 from services.release import Release
 from services.towers import ARTICLE_INPUTS, Floats
 
@@ -36,7 +36,7 @@ def extended(release: Release, articles: pa.Table) -> Release:
     import faiss
 
     vectors, tokens = _embedded(release, new)
-    whole = _joined(release.catalogue, catalogue.of_table(new.select(list(COLUMNS))))
+    whole = _joined(release.catalogue, catalogue.of_table(new))
     index = faiss.clone_index(release.index)
     described = _described(new)
     index.add_with_ids(vectors[described], np.arange(len(own), len(whole), dtype=np.int64)[described])
@@ -50,7 +50,7 @@ def extended(release: Release, articles: pa.Table) -> Release:
 
 
 def _removed(own: Catalogue, articles: pa.Table) -> Catalogue:
-    told = catalogue.of_table(articles.select(list(COLUMNS)))
+    told = catalogue.of_table(articles.select(list(catalogue.NEEDED)))
     removed = own.removed.copy()
     rows = np.array(own.known(told.article_ids), np.int64)
     removed[rows] = np.minimum(removed[rows], told.removed)
@@ -58,15 +58,13 @@ def _removed(own: Catalogue, articles: pa.Table) -> Catalogue:
 
 
 def _joined(own: Catalogue, new: Catalogue) -> Catalogue:
-    region_ids = [*own.region_ids, *(region for region in new.region_ids if region not in own.regions)]
-    place_of = {region: place for place, region in enumerate(region_ids)}
-    places = np.array([place_of[region] for region in new.region_ids], np.int64)
-    region_of = np.where(new.region_of < 0, -1, places[new.region_of] if len(places) else -1)
     return Catalogue(
         article_ids=[*own.article_ids, *new.article_ids],
         rows={**own.rows, **{article_id: len(own) + row for article_id, row in new.rows.items()}},
-        region_ids=region_ids,
-        region_of=np.concatenate([own.region_of, region_of]),
+        region=own.region.joined(new.region),
+        category=own.category.joined(new.category),
+        seller=own.seller.joined(new.seller),
+        price=np.concatenate([own.price, new.price]),
         created=np.concatenate([own.created, new.created]),
         removed=np.concatenate([own.removed, new.removed]),
     )

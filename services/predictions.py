@@ -1,15 +1,17 @@
 """Decides how answers to questions about the past are written: a row an article, in the columns that are scored."""
 
 import types
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.candidates import Scores
 from services.recommender import Answer
 
-SCHEMA = pa.schema(
+ANSWERS = pa.schema(
     [
         ("event_id", pa.string()),
         ("position", pa.int64()),
@@ -18,21 +20,22 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
-CHUNK = 1_000
+LISTS = pa.schema([("request_id", pa.string()), ("article_id", pa.string()), ("score", pa.float64())])
+CHUNK_ROWS = 200_000
 
 
-class Predictions:
-    """Context manager; the file appears when all answers are in it, and not at all when the block raises."""
+class Rows:
+    """Context manager; the file appears when all rows are in it, and not at all when the block raises."""
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, schema: pa.Schema) -> None:
         self._filesystem, self._path = fsspec.url_to_fs(out)
+        self._schema = schema
         self._waiting: list[tuple[Any, ...]] = []
-        self._answers = 0
 
-    def __enter__(self) -> "Predictions":
+    def __enter__(self) -> Self:
         self._filesystem.makedirs(self._path.rpartition("/")[0] or ".", exist_ok=True)
         self._file = self._filesystem.open(f"{self._path}.partial", "wb")
-        self._writer = pq.ParquetWriter(self._file, SCHEMA)
+        self._writer = pq.ParquetWriter(self._file, self._schema)
         return self
 
     def __exit__(
@@ -47,15 +50,35 @@ class Predictions:
         else:
             self._filesystem.rm_file(f"{self._path}.partial")
 
-    def add(self, event_id: str, answer: Answer) -> None:
-        """The items of an answer, best first."""
-        self._waiting += [(event_id, position, *item) for position, item in enumerate(answer.items, start=1)]
-        self._answers += 1
-        if self._answers % CHUNK == 0:
+    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._waiting += rows
+        if len(self._waiting) >= CHUNK_ROWS:
             self._flush()
 
     def _flush(self) -> None:
-        columns = zip(*self._waiting, strict=True) if self._waiting else [[]] * len(SCHEMA)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        self._writer.write_table(pa.table(arrays, schema=SCHEMA))
+        columns = zip(*self._waiting, strict=True) if self._waiting else [[]] * len(self._schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pa.table(arrays, schema=self._schema))
         self._waiting = []
+
+
+class Predictions(Rows):
+    """Recommendations for events."""
+
+    def __init__(self, out: str) -> None:
+        super().__init__(out, ANSWERS)
+
+    def add(self, event_id: str, answer: Answer) -> None:
+        """The items of an answer, best first."""
+        self.write([(event_id, position, *item) for position, item in enumerate(answer.items, start=1)])
+
+
+class ListScores(Rows):
+    """Scores of the articles of lists that were shown."""
+
+    def __init__(self, out: str) -> None:
+        super().__init__(out, LISTS)
+
+    def add(self, request_id: str, article_ids: Sequence[str], scores: Scores) -> None:
+        """Of one list; a higher score belongs further up."""
+        self.write([(request_id, *pair) for pair in zip(article_ids, scores.tolist(), strict=True)])

@@ -10,19 +10,25 @@ import numpy as np
 
 from services import retrieval
 from services.blend import blend
-from services.candidates import Candidates, Source
+from services.candidates import Candidates, Rows, Scores, Source
 from services.eligibility import Eligibility, eligibility
+from services.features import Asker, Features
 from services.history import History, full_hour, history, of_rows, user_vectors
+from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Sources
 from services.state import State
+from services.towers import Floats
 
 LOGGER = logging.getLogger(__name__)
 
-Degraded = Literal["no_history", "unknown_history", "retrieval_failed", "few_candidates", "unknown_region"]
+Degraded = Literal[
+    "no_history", "unknown_history", "retrieval_failed", "ranking_failed", "few_candidates", "unknown_region"
+]
 NO_HISTORY: Degraded = "no_history"
 UNKNOWN_HISTORY: Degraded = "unknown_history"
 RETRIEVAL_FAILED: Degraded = "retrieval_failed"
+RANKING_FAILED: Degraded = "ranking_failed"
 FEW_CANDIDATES: Degraded = "few_candidates"
 UNKNOWN_REGION: Degraded = "unknown_region"
 
@@ -61,33 +67,89 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Case:
-    """A request with what the release makes of it."""
+class Case:
+    """A request with what the release makes of it: `vector` [vector_dim] is the user's, None without a history, and
+    `failed` tells that the model failed."""
 
     request: Request
     history: History
     eligible: Eligibility
+    vector: Floats | None = None
+    failed: bool = False
+
+    def asker(self) -> Asker:
+        """What the ranking model is told of who asks."""
+        request = self.request
+        return Asker(request.user_id, self.history.rows, request.region_id, request.time, self.vector)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """The candidates of one answer, best first: rows, scores [n] and sources; what went wrong on the way."""
+
+    rows: Rows
+    scores: Scores
+    sources: Sequence[Source]
+    degraded: Degraded | None = None
+
+    def ordered(self, values: Scores) -> "Pool":
+        """The same by new scores [n], equal ones by row."""
+        order = np.lexsort((self.rows, -values))
+        sources = [self.sources[place] for place in order.tolist()]
+        return dataclasses.replace(self, rows=self.rows[order], scores=values[order], sources=sources)
 
 
 class Recommender:
     """Answers from one release, which never changes; another release is another recommender.
 
-    With a `state` the model's candidates are one list of several, and a user's own history is known.
+    With a `state` the model's candidates are one list of several, a user's own history is known, and the release's
+    ranking model, where it has one, orders the candidates.
     """
 
-    def __init__(self, release: Release, state: State | None = None, preset: str = "marketplace") -> None:
-        """`preset` is a key of PRESETS: how the lists of a state are weighed against the model's."""
-        self.release, self.state, self._weights = release, state, PRESETS[preset]
+    def __init__(
+        self, release: Release, state: State | None = None, preset: str = "marketplace", candidates: int = 200
+    ) -> None:
+        """`preset` is a key of PRESETS: how the lists of a state are weighed against the model's. `candidates` is how
+        many are ranked for each answer, or as many as are asked for where those are more."""
+        self.release, self.state, self._weights, self._most = release, state, PRESETS[preset], candidates
         self._sources = Sources(state, release.catalogue) if state else None
+        self.features = Features(state, release.catalogue, release.vectors) if state else None
+        self._ranking = None
+        if release.ranking and self.features:
+            self._ranking = Ranking(release.ranking, self.features, release.tokens)
 
     def answer(self, request: Request) -> Answer:
         """Up to `k` articles on offer, none in the history, none excluded; all there are where fewer remain."""
         return self.answer_all([request])[0]
 
     def answer_all(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Answers several requests with one call of the model; each is answered as if it came alone."""
+        """Answers several requests with one call of each model; each is answered as if it came alone."""
+        cases = self.cases(requests)
+        pools = self._ranked(cases, self.pools(cases))
+        return [self._finish(case, pool) for case, pool in zip(cases, pools, strict=True)]
+
+    def cases(self, requests: Sequence[Request]) -> Sequence[Case]:
+        """The requests with their histories, and the user vectors of those that have one."""
         cases = [self._case(request) for request in requests]
-        return [self._finish(case, nearest) for case, nearest in zip(cases, self._nearest(cases), strict=True)]
+        modelled = [case for case in cases if case.history.rows]
+        if not modelled:
+            return cases
+        try:
+            vectors = iter(self._vectors(modelled))
+        except Exception:
+            LOGGER.exception("the user tower of release %s failed, answering without it", self.release.id)
+            return [dataclasses.replace(case, failed=bool(case.history.rows)) for case in cases]
+        return [dataclasses.replace(case, vector=next(vectors)) if case.history.rows else case for case in cases]
+
+    def pools(self, cases: Sequence[Case]) -> Sequence[Pool]:
+        """The candidates of each case before they are ranked."""
+        return [self._pool(case, nearest) for case, nearest in zip(cases, self._nearest(cases), strict=True)]
+
+    def scores(self, cases: Sequence[Case], lists: Sequence[Rows]) -> Sequence[Scores]:
+        """How the ranking model values exactly these rows [n] for each case, [n]; raises LookupError without one."""
+        if self._ranking is None:
+            raise LookupError(f"release {self.release.id} has no ranking model, or there is no state")
+        return self._ranking.values([case.asker() for case in cases], lists)
 
     def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """The up to `k` articles on offer whose vectors have the largest inner product with this one's, without itself.
@@ -100,73 +162,106 @@ class Recommender:
         eligible = eligibility(self.release.catalogue, [row], time)
         return self._items(retrieval.search(self.release.index, self.release.vectors[[row]], [k], [eligible]))
 
-    def _case(self, request: Request) -> _Case:
+    def _case(self, request: Request) -> Case:
         catalogue, longest = self.release.catalogue, self.release.dimensions.history
         seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
         views = history(request.recent_article_ids, longest, catalogue)
         if self.state and request.user_id is not None and not request.recent_article_ids:
             seen += self.state.seen(request.user_id)
             views = History(of_rows(self.state.viewed(request.user_id), longest), 0)
-        return _Case(request, views, eligibility(catalogue, seen, request.time))
+        return Case(request, views, eligibility(catalogue, seen, request.time))
 
-    def _nearest(self, cases: Sequence[_Case]) -> list[Candidates | None]:
-        """What the model finds for each case: nothing where there is no history, None where it failed."""
-        found: Iterator[Candidates | None] = iter(())
-        modelled = [case for case in cases if case.history.rows]
-        if modelled:
-            try:
-                found = iter(self._retrieve(modelled))
-            except Exception:
-                LOGGER.exception("retrieval failed in release %s, answering from popularity", self.release.id)
-                found = itertools.repeat(None)
-        return [next(found) if case.history.rows else retrieval.NOTHING for case in cases]
-
-    def _retrieve(self, cases: Sequence[_Case]) -> Sequence[Candidates]:
-        vectors = user_vectors(
+    def _vectors(self, cases: Sequence[Case]) -> Floats:
+        return user_vectors(
             self.release,
             [case.history.rows for case in cases],
             [case.request.region_id for case in cases],
             [full_hour(case.request.time) for case in cases],
         )
-        ks = [case.request.k for case in cases]
-        return retrieval.search(self.release.index, vectors, ks, [case.eligible for case in cases])
 
-    def _finish(self, case: _Case, nearest: Candidates | None) -> Answer:
-        request, eligible = case.request, case.eligible
-        items = self._blended(case, nearest or retrieval.NOTHING)
-        missing = request.k - len(items)
-        if missing:
-            rest = eligible.without(
-                np.array([self.release.catalogue.rows[item.article_id] for item in items], np.int64)
-            )
-            items = [*items, *self._items(self.release.popularity.fill(missing, request.region_id, rest))]
-        return Answer(items, self._degraded(case, nearest), case.history.unknown)
+    def _nearest(self, cases: Sequence[Case]) -> Sequence[Candidates | None]:
+        """What the model finds for each case: nothing where there is no history, None where it failed."""
+        found: Iterator[Candidates | None] = iter(())
+        modelled = [case for case in cases if case.vector is not None]
+        if modelled:
+            try:
+                vectors = np.stack([case.vector for case in modelled if case.vector is not None])
+                wanted = [self._wanted(case) for case in modelled]
+                found = iter(
+                    retrieval.search(self.release.index, vectors, wanted, [case.eligible for case in modelled])
+                )
+            except Exception:
+                LOGGER.exception("retrieval failed in release %s, answering from popularity", self.release.id)
+                found = itertools.repeat(None)
+        return [
+            next(found) if case.vector is not None else None if case.failed else retrieval.NOTHING for case in cases
+        ]
 
-    def _blended(self, case: _Case, nearest: Candidates) -> Sequence[Item]:
+    def _wanted(self, case: Case) -> int:
+        return case.request.k if self._ranking is None else max(case.request.k, self._most)
+
+    def _pool(self, case: Case, nearest: Candidates | None) -> Pool:
         """The model's candidates as they are where there is no other source, else one list of all sources."""
+        model = nearest or retrieval.NOTHING
         if self._sources is None:
-            return self._items([nearest])
-        request = case.request
-        lists = [nearest, *self._sources.find(case.history.rows, request.region_id, case.eligible, request.k)]
-        weights = [self._weights[found.source] for found in lists]
-        article_ids = self.release.catalogue.article_ids
-        blended = zip(*blend(lists, weights, request.k), strict=True)
-        return [Item(article_ids[row], float(score), source) for row, score, source in blended]
-
-    def _degraded(self, case: _Case, nearest: Candidates | None) -> Degraded | None:
+            pool = Pool(model.rows, model.scores, [model.source] * len(model))
+        else:
+            region_id, wanted = case.request.region_id, self._wanted(case)
+            lists = [model, *self._sources.find(case.history.rows, region_id, case.eligible, wanted)]
+            pool = Pool(*blend(lists, [self._weights[found.source] for found in lists], wanted))
         if nearest is None:
+            pool = dataclasses.replace(pool, degraded=RETRIEVAL_FAILED)
+        elif case.history.rows and len(nearest) < case.request.k:
+            pool = dataclasses.replace(pool, degraded=FEW_CANDIDATES)
+        return self._filled(case, pool)
+
+    def _filled(self, case: Case, pool: Pool) -> Pool:
+        """With what is popular behind the others, where there are fewer than are asked for."""
+        missing = case.request.k - len(pool.rows)
+        if missing <= 0:
+            return pool
+        rest = case.eligible.without(pool.rows)
+        blocks = self.release.popularity.fill(missing, case.request.region_id, rest)
+        return dataclasses.replace(
+            pool,
+            rows=np.concatenate([pool.rows, *(block.rows for block in blocks)]),
+            scores=np.concatenate([pool.scores, *(block.scores for block in blocks)]),
+            sources=[*pool.sources, *(block.source for block in blocks for _ in range(len(block)))],
+        )
+
+    def _ranked(self, cases: Sequence[Case], pools: Sequence[Pool]) -> Sequence[Pool]:
+        """The best `k` of each pool by the ranking model; as they are without one, or where it fails."""
+        if self._ranking is None:
+            return pools
+        try:
+            values = self._ranking.values([case.asker() for case in cases], [pool.rows for pool in pools])
+        except Exception:
+            LOGGER.exception("ranking failed in release %s, answering in candidate order", self.release.id)
+            return [dataclasses.replace(pool, degraded=pool.degraded or RANKING_FAILED) for pool in pools]
+        return [pool.ordered(worth) for pool, worth in zip(pools, values, strict=True)]
+
+    def _finish(self, case: Case, pool: Pool) -> Answer:
+        article_ids = self.release.catalogue.article_ids
+        found = zip(pool.rows.tolist(), pool.scores.tolist(), pool.sources, strict=True)
+        items = [
+            Item(article_ids[row], score, source) for row, score, source in itertools.islice(found, case.request.k)
+        ]
+        return Answer(items, self._degraded(case, pool), case.history.unknown)
+
+    def _degraded(self, case: Case, pool: Pool) -> Degraded | None:
+        if pool.degraded == RETRIEVAL_FAILED:
             return RETRIEVAL_FAILED
         if not case.history.rows:
             return UNKNOWN_HISTORY if case.request.recent_article_ids else NO_HISTORY
-        if len(nearest) < case.request.k:
-            return FEW_CANDIDATES
+        if pool.degraded:
+            return pool.degraded
         return None if self._knows_region(case.request.region_id) else UNKNOWN_REGION
 
     def _knows_region(self, region_id: str | None) -> bool:
         return (
             region_id is None
             or region_id in self.release.popularity.regions
-            or region_id in self.release.catalogue.regions
+            or region_id in self.release.catalogue.region.place_of
         )
 
     def _items(self, blocks: Sequence[Candidates]) -> Sequence[Item]:

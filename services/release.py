@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from preprocessing import artifact
-from services import catalogue, popularity, retrieval, runtime, towers
+from services import catalogue, popularity, ranker, retrieval, runtime, towers
 from services.catalogue import Catalogue
+from services.features import Features
 from services.popularity import Popularity
+from services.ranker import Ranker
 from services.towers import Floats, Towers
 
 KIND = "release"
 FILES = ("articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "warmup.json")
-TOWERS = "towers"
+TOWERS, RANKING = "towers", "ranking"
 
 
 class ReleaseError(ValueError):
@@ -50,6 +52,7 @@ class Release:
     popularity: Popularity
     warmup: tuple[dict[str, Any], ...]
     embedding_dim: int = 0
+    ranking: Ranker | None = None
 
 
 def current(releases: str) -> str:
@@ -92,8 +95,6 @@ def _check_manifest(path: str, manifest: artifact.Manifest) -> None:
     absent = [name for name in (*FILES, f"{TOWERS}/saved_model.pb") if name not in manifest.files]
     if absent:
         raise ReleaseError(f"{where} does not list {', '.join(absent)}, which every release has")
-    if manifest.contents.get("ranking") is not None:
-        raise ReleaseError(f"{where} describes a ranking model, this version of the service has no ranking stage")
     needed = {"history", "token_dim", "vector_dim", "on_offer", "index"}
     if needed - set(manifest.contents):
         raise ReleaseError(f"{where} has no {', '.join(sorted(needed - set(manifest.contents)))} in its contents")
@@ -118,8 +119,32 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
     with _naming(folder / TOWERS) as file:
         saved = towers.read(file, sizes.history, sizes.token_dim)
     return Release(
-        manifest.id, sizes, saved, index, tokens, vectors, articles, popular, warmup, contents["embedding_dim"]
+        id=manifest.id,
+        dimensions=sizes,
+        towers=saved,
+        index=index,
+        tokens=tokens,
+        vectors=vectors,
+        catalogue=articles,
+        popularity=popular,
+        warmup=warmup,
+        embedding_dim=contents["embedding_dim"],
+        ranking=_ranking(folder, contents.get("ranking"), sizes),
     )
+
+
+def _ranking(folder: pathlib.Path, described: artifact.Json | None, sizes: Dimensions) -> Ranker | None:
+    """Raises ReleaseError where the ranking model was trained on other features than this version computes."""
+    if described is None:
+        return None
+    with _naming(folder / RANKING) as file:
+        names, given = Features.names(), tuple(described["features"])
+        if given != names:
+            raise ValueError(
+                f"needs the features {sorted(set(given) - set(names))} and knows nothing of "
+                f"{sorted(set(names) - set(given))}: it belongs to another version of the service"
+            )
+        return ranker.read(file, names, sizes.history, sizes.token_dim)
 
 
 @contextlib.contextmanager

@@ -6,39 +6,52 @@ before its events.
 
 import argparse
 import collections
+import dataclasses
 import datetime
-import hashlib
 import json
 import logging
+import pathlib
 import time
 from typing import Any
 
 import fsspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preprocessing import artifact
-from services import log, newcomers
+from services import examples, log, newcomers, questions
+from services.asking import (
+    Asking,
+    ForCandidateExamples,
+    ForListExamples,
+    ForListScores,
+    ForPredictions,
+    ReplayError,
+    Shown,
+)
+from services.candidates import Rows
 from services.cores import available_cores
+from services.examples import Examples
 from services.live import HOUR
 from services.log import Log, LogError
-from services.predictions import Predictions
+from services.outcomes import Outcomes
+from services.predictions import ListScores, Predictions
+from services.questions import Mask, Sample, ShownLists
 from services.readiness import open_recommender
-from services.recommender import RETRIEVAL_FAILED, Recommender, Request
+from services.recommender import Recommender, Request
+from services.release import Release
 from services.settings import Settings
 from services.sources import PRESETS
 from services.state import Event, State
 
 LOGGER = logging.getLogger(__name__)
 PROGRESS_SECONDS = 10
-# What is older moves no window, and no trend by more than 2 to the power of -6.
-LIVE_BEFORE = 72 * HOUR
-
-
-class ReplayError(ValueError):
-    """The past cannot be played: the window makes no sense, or a part of the recommender failed."""
+# What is older moves no window, and no trend by more than 2 to the power of -2.
+LIVE_BEFORE = 7 * 24 * HOUR
+# So many questions of an instant are asked at once.
+AT_ONCE = 64
+TIME, LEAVE_ONE_OUT, LISTS = "time", "leave-one-out", "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,109 +59,178 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument = parser.add_argument
     argument("--release", required=True, metavar="PATH", help="the release that answers")
     argument("--logs", required=True, metavar="DIR", help="folder with events.parquet and articles.parquet")
-    argument("--from", dest="start", required=True, metavar="TIME", help="first instant that is asked about (ISO)")
-    argument("--to", required=True, metavar="TIME", help="where the questions end (ISO)")
-    argument("--sample", type=float, default=0.05, help="share of the views that are asked about [%(default)s]")
+    argument("--protocol", choices=(TIME, LEAVE_ONE_OUT, LISTS), default=TIME, help="what is asked [%(default)s]")
+    argument("--from", dest="start", metavar="TIME", help="first instant that is asked about (ISO)")
+    argument("--to", metavar="TIME", help="where the questions end (ISO); the end of the logs when not given")
+    argument("--sample", type=float, default=0.05, help="time: share of the views that are asked about [%(default)s]")
     argument("--seed", type=int, default=0, help="which share [%(default)s]")
     argument("--preset", choices=sorted(PRESETS), default="marketplace", help="kind of logs [%(default)s]")
     argument("--k", type=int, default=200, help="articles for each question [%(default)s]")
-    argument("--out", required=True, metavar="FILE", help="predictions, as Parquet")
+    argument("--candidates", type=int, default=200, help="articles that are ranked for each question [%(default)s]")
+    argument("--out", metavar="FILE", help="predictions, or scores of lists, as Parquet")
+    argument("--examples", metavar="FOLDER", help="what a ranking model learns from: an artifact FOLDER/<id>")
+    argument("--wrong", type=int, default=100, help="articles not viewed that are kept of a list [%(default)s]")
     argument("--threads", type=int, default=available_cores(), help="threads [the cores available]")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Asks before each sampled view of the window; the last line printed is one JSON object."""
-    start, to = _micros("--from", args.start), _micros("--to", args.to)
-    if start >= to:
-        raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
-    if not 0 < args.sample <= 1:
-        raise ReplayError(f"--sample is {args.sample}, it must be above 0 and at most 1")
-    if args.k < 1:
-        raise ReplayError(f"--k is {args.k}, at least 1 article is needed")
+    """Plays the logs; the last line printed is one JSON object."""
+    start, to = _window(args)
     played = log.read(args.logs, to)
     release = open_recommender(Settings(release=args.release, threads=args.threads)).release
     whole = newcomers.extended(release, first_versions(args.logs))
-    replay = Replay(Recommender(whole, State(), args.preset), played, Sample(args.sample, args.seed), args.k)
-    with Predictions(args.out) as predictions:
-        told = replay.play(start, predictions)
-    print(json.dumps({"out": args.out, **told}))
+    if args.protocol == LEAVE_ONE_OUT:
+        whole = _always_on_offer(whole)
+    recommender = Recommender(whole, State(), args.preset, args.candidates)
+    replay = Replay(recommender, played, args.candidates if args.examples else args.k)
+    print(json.dumps(_write_examples(args, replay, start) if args.examples else _predict(args, replay, start)))
     return 0
-
-
-class Sample:
-    """Which views are asked about: those whose hash with a seed is below a share, as `score.py` draws them."""
-
-    def __init__(self, share: float, seed: int) -> None:
-        self._share, self._seed = share, seed
-
-    def draws(self, event_id: str) -> bool:
-        digest = hashlib.sha256(f"{self._seed}:{event_id}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64 < self._share
 
 
 class Replay:
     """Plays a log to a recommender with an empty state, which is left as it was at the end of the log."""
 
-    def __init__(self, recommender: Recommender, played: Log, sample: Sample, k: int) -> None:
-        """Raises LogError for an event of an article that the recommender's release does not know."""
+    def __init__(self, recommender: Recommender, played: Log, k: int = 200) -> None:
+        """`k` articles are asked for. Raises LogError for an event of an article that the release does not know."""
         assert recommender.state is not None
-        self._recommender, self._state, self._log = recommender, recommender.state, played
-        self._sample, self._k = sample, k
-        self._rows = _rows(recommender, played)
+        self.recommender, self.log = recommender, played
+        self._k = k
+        self.rows = _rows(recommender, played)
+        self._state = recommender.state
         self._users, self._regions = played.user_ids, [*played.region_ids, None]
-        self._is_target = _targets(played)
 
-    def play(self, start: int, predictions: Predictions) -> dict[str, Any]:
-        """Asks before each sampled view from `start` (microseconds) on; returns the figures of the run."""
-        began, announced = time.perf_counter(), time.perf_counter()
-        first = int(np.searchsorted(self._log.times, start))
+    def play(self, asked: Mask, asking: Asking, start: int, held_out: Mask | None = None) -> dict[str, Any]:
+        """Asks before each event of `asked` [events], the first of which is at or after `start` (microseconds).
+
+        What is `held_out` [events] never happens. Returns the figures of the run.
+        """
+        began, announced, spent = time.perf_counter(), time.perf_counter(), 0.0
+        told: collections.Counter[str] = collections.Counter()
+        live_from, first = start - LIVE_BEFORE, int(np.searchsorted(self.log.times, start))
         for place in range(first):
-            self._apply(place, start - LIVE_BEFORE)
-        asked, asking = 0, 0.0
-        degraded: collections.Counter[str] = collections.Counter()
-        for begin, end in self._log.instants(first, len(self._log)):
-            questions = [place for place in range(begin, end) if self._is_asked(place)]
-            if questions:
-                since = time.perf_counter()
-                answers = self._recommender.answer_all([self._request(place) for place in questions])
-                asking += time.perf_counter() - since
-                for place, answer in zip(questions, answers, strict=True):
-                    event_id = self._log.event_ids[place].as_py()
-                    if answer.degraded == RETRIEVAL_FAILED:
-                        raise ReplayError(f"event {event_id!r}: retrieval failed, see the traceback above")
-                    degraded[answer.degraded or "none"] += 1
-                    predictions.add(event_id, answer)
-                asked += len(questions)
+            self._apply(place, live_from)
+        for begin, end in self.log.instants(first, len(self.log)):
+            questions = (begin + np.flatnonzero(asked[begin:end])).tolist()
+            since = time.perf_counter()
+            for at in range(0, len(questions), AT_ONCE):
+                some = questions[at : at + AT_ONCE]
+                told.update(asking.ask(some, [self._request(place) for place in some]))
+            spent += time.perf_counter() - since
             for place in range(begin, end):
-                self._apply(place, start - LIVE_BEFORE)
+                if held_out is None or not held_out[place]:
+                    self._apply(place, live_from)
             if time.perf_counter() - announced > PROGRESS_SECONDS:
                 announced = time.perf_counter()
-                LOGGER.info("%d of %d events played, %d questions", end, len(self._log), asked)
+                LOGGER.info("%d of %d events played, %d questions", end, len(self.log), told.total())
         return {
-            "targets": asked,
-            "degraded": dict(sorted(degraded.items())),
-            "answers_per_second": round(asked / asking, 1) if asking else None,
+            "targets": told.total(),
+            "degraded": dict(sorted(told.items())),
+            "answers_per_second": round(told.total() / spent, 1) if told else None,
             "seconds": round(time.perf_counter() - began, 1),
         }
 
-    def _is_asked(self, place: int) -> bool:
-        return bool(self._is_target[place]) and self._sample.draws(self._log.event_ids[place].as_py())
-
     def _request(self, place: int) -> Request:
         return Request(
-            time=int(self._log.times[place]),
+            time=int(self.log.times[place]),
             k=self._k,
-            user_id=self._users[self._log.users[place]],
-            region_id=self._regions[self._log.regions[place]],
+            user_id=self._users[self.log.users[place]],
+            region_id=self._regions[self.log.regions[place]],
         )
 
     def _apply(self, place: int, live_from: int) -> None:
-        user, article, moment = (
-            int(values[place]) for values in (self._log.users, self._log.articles, self._log.times)
+        log = self.log
+        moment = int(log.times[place])
+        event = Event(
+            log.event_types[log.kinds[place]],
+            self._users[log.users[place]],
+            int(self.rows[log.articles[place]]),
+            self._regions[log.regions[place]],
+            moment,
+            bool(log.requests[place] >= 0),
         )
-        kind = self._log.event_types[self._log.kinds[place]]
-        event = Event(kind, self._users[user], self._rows[article], self._regions[self._log.regions[place]], moment)
         self._state.apply(event, is_live=moment >= live_from)
+
+
+def _predict(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
+    if args.out is None:
+        raise ReplayError("--out is missing, and so is --examples: one of them says where to write")
+    recommender, played = replay.recommender, replay.log
+    if args.protocol == LISTS:
+        lists = ShownLists(played, start)
+        with ListScores(args.out) as scores:
+            shown = Shown(played, lists, replay.rows)
+            told = replay.play(lists.asked(), ForListScores(recommender, shown, scores), start)
+        return {"out": args.out, **told}
+    held_out = questions.last_views(played) if args.protocol == LEAVE_ONE_OUT else None
+    asked = questions.sampled_views(played, start, _sample(args)) if held_out is None else held_out
+    with Predictions(args.out) as predictions:
+        told = replay.play(asked, ForPredictions(recommender, played, predictions), start, held_out)
+    return {"out": args.out, **told}
+
+
+def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
+    recommender, played, outcomes = replay.recommender, replay.log, Outcomes(replay.log)
+    names = ("protocol", "start", "to", "sample", "seed", "preset", "candidates", "wrong")
+    manifest = artifact.read_manifest(args.release, "release")
+    identity = artifact.Identity(
+        kind=examples.KIND,
+        config={name: getattr(args, name) for name in names},
+        parents={"release": recommender.release.id, "candidate": manifest.identity.parents["candidate"]},
+        source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
+        lock_digest=artifact.lock_digest("services"),
+        watermark={"events": len(played), "newest": int(played.times[-1]) if len(played) else None},
+    )
+    path = artifact.join(args.examples, identity.id)
+    told: dict[str, Any] = {}
+    if reused := artifact.exists(path):
+        return {"id": identity.id, "path": path, "reused": reused}
+    with artifact.create(path, identity) as draft:
+        with Examples(draft.folder, args.wrong, args.seed) as out:
+            if args.protocol == LISTS:
+                lists = ShownLists(played, start)
+                asking: Asking = ForListExamples(recommender, Shown(played, lists, replay.rows), outcomes, out)
+                told = replay.play(lists.asked(), asking, start)
+            else:
+                asked = questions.sampled_views(played, start, _sample(args))
+                told = replay.play(asked, ForCandidateExamples(recommender, played, replay.rows, outcomes, out), start)
+        examples.finish(draft, out, recommender.release.tokens, recommender.release.dimensions.history)
+        draft.figures |= told
+    return {"id": identity.id, "path": path, "reused": reused, "lists": out.lists, "viewed": out.viewed, **told}
+
+
+def _window(args: argparse.Namespace) -> tuple[int, int]:
+    """Start and end of what is asked; raises ReplayError where a flag makes no sense."""
+    to = _micros("--to", args.to) if args.to is not None else np.iinfo(np.int64).max
+    if args.protocol == LEAVE_ONE_OUT:
+        if args.start is not None or args.examples:
+            raise ReplayError("--protocol leave-one-out asks about all times and for predictions only")
+        start = np.iinfo(np.int64).min // 2
+    elif args.start is None:
+        raise ReplayError(f"--from is missing: protocol {args.protocol} asks from a time on")
+    else:
+        start = _micros("--from", args.start)
+    if start >= to:
+        raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
+    for name in ("k", "candidates", "wrong"):
+        if getattr(args, name) < 1:
+            raise ReplayError(f"--{name} is {getattr(args, name)}, at least 1 article is needed")
+    _sample(args)
+    return start, to
+
+
+def _sample(args: argparse.Namespace) -> Sample:
+    if not 0 < args.sample <= 1:
+        raise ReplayError(f"--sample is {args.sample}, it must be above 0 and at most 1")
+    return Sample(args.sample, args.seed)
+
+
+def _always_on_offer(release: Release) -> Release:
+    """Where the whole catalogue is ranked, whenever an article came."""
+    limits, articles = np.iinfo(np.int64), len(release.catalogue)
+    created, removed = np.full(articles, limits.min), np.full(articles, limits.max)
+    return dataclasses.replace(
+        release, catalogue=dataclasses.replace(release.catalogue, created=created, removed=removed)
+    )
 
 
 def first_versions(logs: str) -> pa.Table:
@@ -173,25 +255,12 @@ def first_versions(logs: str) -> pa.Table:
     return versions.set_column(versions.column_names.index("removed_at"), "removed_at", removed)
 
 
-def _targets(played: Log) -> npt.NDArray[np.bool_]:
-    """[n]: a view by a user with an earlier view, in the order of the log, of an article not viewed before."""
-    names = np.array([name == "view" for name in played.event_types], np.bool_)
-    views = np.flatnonzero(names[played.kinds]) if len(names) else np.empty(0, np.int64)
-    users, articles = played.users[views], played.articles[views]
-    _, first_of_pair = np.unique(users * len(played.article_ids) + articles, return_index=True)
-    _, first_of_user = np.unique(users, return_index=True)
-    targets = np.zeros(len(played), np.bool_)
-    targets[views[first_of_pair]] = True
-    targets[views[first_of_user]] = False
-    return targets
-
-
-def _rows(recommender: Recommender, played: Log) -> list[int]:
+def _rows(recommender: Recommender, played: Log) -> Rows:
     """The row of each article of the log."""
     rows = [recommender.release.catalogue.rows.get(article_id, -1) for article_id in played.article_ids]
     if -1 in rows:
         raise LogError(f"article {played.article_ids[rows.index(-1)]!r} has events, but is not in articles.parquet")
-    return rows
+    return np.array(rows, np.int64)
 
 
 def _micros(flag: str, text: str) -> int:

@@ -50,9 +50,9 @@ class _Newest:
         self._rows: dict[str | None, Rows] = {}
         known = np.flatnonzero(catalogue.created > np.iinfo(np.int64).min)
         order = known[np.argsort(catalogue.created[known], kind="stable")]
-        regions = catalogue.region_of[order]
+        regions = catalogue.region.places[order]
         for region in np.unique(regions).tolist():
-            self._rows[catalogue.region_ids[region] if region >= 0 else None] = order[regions == region]
+            self._rows[catalogue.region.names[region] if region >= 0 else None] = order[regions == region]
 
     def before(self, region_id: str | None, eligible: Eligibility, k: int) -> tuple[Rows, Scores]:
         """The newest of a region at the time of an answer, twice as many as wanted; the score is the creation."""

@@ -1,25 +1,30 @@
 """Decides what an event changes: the history of its user, the live signals of its article, what follows what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from services.live import HOUR, KINDS, Happened, Live
+from services.impressions import Impressions
+from services.live import HOUR, Happened, Kind, Live
 from services.transitions import Transitions
 
 MOST_SEEN = 1000
 # Half-life of the transitions from one article to the next.
 TRANSITION_HALF_LIFE = 2 * HOUR
-_COUNTED = frozenset(KINDS)
+_COUNTED: Mapping[str, Kind] = {"view": "view", "like": "like", "chat": "chat", "impression": "impression"}
 
 
 class Event(NamedTuple):
-    """Something a user did with an article, which has a row; `time` in microseconds. A tuple because there are many."""
+    """Something a user did with an article, which has a row; `time` in microseconds. A tuple because there are many.
+
+    `was_shown`: an answer had shown the article, which the event names by its request id.
+    """
 
     kind: str
     user_id: str
     row: int
     region_id: str | None
     time: int
+    was_shown: bool = False
 
 
 class State:
@@ -28,15 +33,21 @@ class State:
     def __init__(self) -> None:
         self.live = Live()
         self.transitions = Transitions(TRANSITION_HALF_LIFE)
+        self.impressions = Impressions()
         self._viewed: dict[str, list[int]] = {}
         self._hidden: dict[str, list[int]] = {}
+        self._last_view: dict[str, int] = {}
 
     def apply(self, event: Event, is_live: bool = True) -> None:
         """`is_live` False: only what lasts, the user's history, is changed."""
         if is_live and event.kind in _COUNTED:
-            self.live.apply(Happened(event.kind, event.row, event.region_id, event.time))
+            self.live.apply(Happened(_COUNTED[event.kind], event.row, event.region_id, event.time))
+            if event.kind == "view" and event.was_shown:
+                self.live.apply(Happened("click", event.row, event.region_id, event.time))
         if event.kind == "view":
             self._view(event, is_live)
+        elif event.kind == "impression":
+            self.impressions.add(event.user_id, event.row, event.time)
         elif event.kind == "hide":
             self._hidden.setdefault(event.user_id, []).append(event.row)
 
@@ -48,7 +59,12 @@ class State:
         """The rows that a user viewed or hid, the last 1,000 of each."""
         return [*self.viewed(user_id), *self._hidden.get(user_id, ())[-MOST_SEEN:]]
 
+    def last_view(self, user_id: str) -> int | None:
+        """When a user viewed something last (microseconds)."""
+        return self._last_view.get(user_id)
+
     def _view(self, event: Event, is_live: bool) -> None:
+        self._last_view[event.user_id] = event.time
         viewed = self._viewed.setdefault(event.user_id, [])
         if is_live and viewed and viewed[-1] != event.row:
             self.transitions.add(viewed[-1], event.row, event.time)

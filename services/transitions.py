@@ -43,6 +43,13 @@ class Transitions:
         order = np.argsort(rows)
         return rows[order], np.fromiter(sums.values(), np.float64, len(sums))[order]
 
+    def shares(self, before: int, rows: Rows) -> Scores:
+        """[n]: which share of what was viewed next after `before` each row has, 0 where nothing is known."""
+        found = self._next.get(before)
+        if not found:
+            return np.zeros(len(rows))
+        return np.array([found.get(row, 0.0) for row in rows.tolist()]) / sum(found.values())
+
     def _weight(self, time: int) -> float:
         """2 to the power of the half-lives since the origin: all weights are on one scale."""
         if self._origin is None:

@@ -59,6 +59,10 @@ class WindowedCounts:
         known = (slots >= 0) & (slots < len(self._counts))
         return np.where(known[:, None], self._counts[np.where(known, slots, 0)], 0)
 
+    def totals(self) -> Sequence[int]:
+        """Over all slots, [widths]."""
+        return [self._end - head for head in self._heads]
+
     def column(self, window: int) -> Counts:
         """The counts of all slots in one window, [slots]; not to be changed."""
         return self._counts[:, window]

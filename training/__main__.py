@@ -7,6 +7,7 @@ import sys
 COMMANDS = {
     "bench-input": ("training.bench_input", "measure how fast batches reach training"),
     "candidate": ("training.candidate", "train the two towers of the candidate model"),
+    "ranking": ("training.ranking", "train the ranking model on what replay wrote"),
     "index": ("training.index", "make the article vectors and their faiss index"),
     "publish": ("training.publish", "bundle a release and make it the current one"),
     "targets": ("training.targets", "choose the views that are to be predicted"),

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from training.articles import Articles
 from training.dataset import Dataset, open_dataset
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
 from training.export import export_towers
+from training.flags import config_flags, config_of
 from training.inputs import InputConfig, Inputs
 from training.loop import TrainResult, train_and_evaluate
 from training.network import CandidateNetwork, NetworkConfig
@@ -24,15 +24,13 @@ from training.optimizer import AdamConfig, LearningRate
 from training.rules import require_positive
 from training.sampling import NegativeSampler
 
-METRIC = "MAP"
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """All that decides a candidate model beside its dataset.
 
     Training ends after `max_steps`, while the learning rate sinks to 5 % of its peak, or after `patience` evaluations
-    (one every `eval_every` steps) without a better MAP.
+    (one every `eval_every` steps) without a better `metric`: HR@200, HR@10, NDCG@10 or MAP.
     """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -44,6 +42,7 @@ class Config:
     least_steps: int = 1000
     eval_every: int = 250
     patience: int = 4
+    metric: str = "HR@200"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -60,17 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", required=True, metavar="FOLDER", help="local folder for checkpoints and TensorBoard logs"
     )
-    for holder in (NetworkConfig, InputConfig, Config):
-        group = parser.add_argument_group(holder.__doc__.split("\n")[0] if holder.__doc__ else None)
-        for field in dataclasses.fields(holder):
-            if isinstance(field.default, int | float):
-                group.add_argument(_flag(field.name), type=type(field.default), default=field.default)
+    config_flags(parser, NetworkConfig, InputConfig, Config)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints `{"id", "path", "reused", ...figures}`. A run that was killed goes on from its last checkpoint in
     `--work`."""
-    config = _config(args)
+    config = config_of(args, Config, network=NetworkConfig, inputs=InputConfig)
     with open_dataset(args.dataset) as dataset:
         identity = artifact.Identity(
             kind="candidate",
@@ -85,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             work = pathlib.Path(args.work) / identity.id
             with artifact.create(path, identity) as draft:
                 _build(draft, dataset, config, work)
-            _forget_checkpoints(work)
+            forget_checkpoints(work)
     manifest = artifact.read_manifest(path, "candidate")
     print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
     return 0
@@ -106,7 +101,7 @@ def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[Candida
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
     optimizer = AdamConfig(rate, clip_norm=config.clip_norm)
     estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=config.eval_every), optimizer)
-    evaluation = EvalSpec(inputs.evaluate, config.eval_every, METRIC, config.patience)
+    evaluation = EvalSpec(inputs.evaluate, config.eval_every, config.metric, config.patience)
     result = train_and_evaluate(estimator, TrainSpec(inputs.train, steps), evaluation)
     network = estimator.network
     if not isinstance(network, CandidateNetwork):
@@ -125,6 +120,7 @@ def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathli
         "token_dim": dim,
         "history": config.network.history,
         "embedding_dim": network.articles.embedding_dim,
+        "trained_until": inputs.eval_from,
     }
     draft.figures |= {
         "steps": result.steps,
@@ -137,7 +133,7 @@ def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathli
     }
 
 
-def _forget_checkpoints(work: pathlib.Path) -> None:
+def forget_checkpoints(work: pathlib.Path) -> None:
     """Leaves the TensorBoard logs: the model is an artifact now, nothing has to go on from here."""
     for path in work.iterdir():
         if path.is_dir() and path.name != "logs":
@@ -159,15 +155,3 @@ def _queries(dataset: Dataset, inputs: Inputs) -> pa.Table:
             "target": pa.array([queries["article"][i, last[i]] for i in pick], pa.int64()),
         }
     )
-
-
-def _config(args: argparse.Namespace) -> Config:
-    def make(holder: Any, **given: Any) -> Any:
-        names = {field.name for field in dataclasses.fields(holder)} & set(vars(args))
-        return holder(**{name: getattr(args, name) for name in names}, **given)
-
-    return make(Config, network=make(NetworkConfig), inputs=make(InputConfig))
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

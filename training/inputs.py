@@ -17,26 +17,31 @@ from training.rules import require, require_positive
 LENGTH_BOUNDS = (5, 9, 17, 33)
 ALL = 1 << 40
 VIEWS_AT_ONCE = 100_000
+NEWEST, LAST_VIEW = "newest", "last-view"
+HELD_OUT = (NEWEST, LAST_VIEW)
 Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class InputConfig:
-    """`batch_views`: about how many views a batch holds. `eval_share`: newest part of all views that evaluates and
-    never trains; `eval_queries`: at most about so many of them are asked."""
+    """`batch_views`: about how many views a batch holds. `held_out`: what evaluates and never trains, the newest
+    `eval_share` of all views ("newest") or the last view of each user ("last-view"); `eval_queries`: at most about so
+    many of them are asked."""
 
     batch_views: int = 2000
+    held_out: str = NEWEST
     eval_share: float = 0.03
     eval_queries: int = 4000
 
     def __post_init__(self) -> None:
+        require("held_out", self.held_out, self.held_out in HELD_OUT, f"one of {', '.join(HELD_OUT)}")
         require_positive(self, "batch_views", "eval_queries")
         require("eval_share", self.eval_share, 0 < self.eval_share < 1, "a number between 0 and 1")
 
 
 class Inputs:
-    """Batches of one dataset: `history` views before each target at most. `eval_from` (int64 microseconds) divides
-    training from evaluation, `training_views` [N] counts the views of each article before it.
+    """Batches of one dataset: `history` views before each target at most. `eval_from` (int64 microseconds) is where
+    evaluation begins, or where training ends, `training_views` [N] counts the views of each article that train.
 
     Training batches: `article`, `region`, `time` int64 [batch, views] padded with 0 behind, `length` int64 [batch]. The
     evaluation's are the same with the right article last, and `first`: whether the batch opens an evaluation.
@@ -51,16 +56,15 @@ class Inputs:
         times = np.concatenate([part["time"].flat_values.numpy() for part in users])
         rows = np.concatenate([part["article"].flat_values.numpy() for part in users])
         self.views = len(times)
-        self.eval_from = int(np.quantile(times, 1 - config.eval_share, method="lower"))
-        older = times < self.eval_from
+        self.eval_from, older = _training_part(users, times, config)
         self.training_views = np.bincount(rows[older], minlength=dataset.articles)
-        self.queries = self._evaluation(users, int((~older).sum()))
+        self.queries = self._evaluation(users, ~older)
         if not self.training_views.sum():
             raise ValueError(f"all {self.views} views have the same time: there is nothing older to train on")
         if not len(self.queries["length"]):
             raise ValueError(
-                f"no user viewed a new article in the newest {config.eval_share:.1%} of {self.views} views after "
-                "an earlier view: there is nothing to evaluate with"
+                f"no user viewed a new article after an earlier view in what is held out ({config.held_out}) of "
+                f"{self.views} views: there is nothing to evaluate with"
             )
         regions = np.concatenate([part["region"].flat_values.numpy() for part in users])
         starts, self._lengths = windows.training_windows(_lengths(users, older), history)
@@ -105,12 +109,14 @@ class Inputs:
         batches = tf.data.Dataset.from_tensor_slices(self.queries).batch(200).enumerate()
         return batches.map(lambda number, features: ({**features, "first": number == 0}, {}))
 
-    def _evaluation(self, users: list[windows.Sequences], newest_views: int) -> dict[str, Array]:
-        share = min(1.0, self._config.eval_queries / max(1, newest_views))
+    def _evaluation(self, users: list[windows.Sequences], held_out: npt.NDArray[np.bool_]) -> dict[str, Array]:
+        share = min(1.0, self._config.eval_queries / max(1, int(held_out.sum())))
         width = self._history + 1
-        found = []
+        found, start = [], 0
         for part in users:
-            asked = windows.evaluation_queries(part, self._history, self.eval_from, share, self._seed)
+            end = start + len(part["time"].flat_values)
+            asked = windows.evaluation_queries(part, self._history, held_out[start:end], share, self._seed)
+            start = end
             dense = {name: asked[name].to_tensor(shape=[None, width]).numpy() for name in windows.TOKENS}
             found.append({**dense, "length": asked["article"].row_lengths().numpy()})
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
@@ -120,6 +126,19 @@ def read_bucket(dataset: Dataset, bucket: int) -> windows.Sequences:
     """The sequences of the users of a bucket."""
     blocks = next(iter(tf.data.TFRecordDataset(dataset.segments_of(bucket)).batch(ALL)))
     return windows.join_days(dataset.parse("views", blocks), int(dataset.contents["vocabularies"]["region_id"]["size"]))
+
+
+def _training_part(
+    users: list[windows.Sequences], times: Array, config: InputConfig
+) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Where evaluation begins (the newest time, where each user's last view is held out), and which views [n] train."""
+    if config.held_out == NEWEST:
+        eval_from = int(np.quantile(times, 1 - config.eval_share, method="lower"))
+        return eval_from, times < eval_from
+    lengths = np.concatenate([part["time"].row_lengths().numpy() for part in users])
+    older = np.ones(len(times), np.bool_)
+    older[np.cumsum(lengths)[lengths > 0] - 1] = False
+    return int(times.max()), older
 
 
 def _lengths(users: list[windows.Sequences], older: npt.NDArray[np.bool_]) -> windows.Ints:

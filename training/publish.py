@@ -13,12 +13,15 @@ PARTS = {
     "dataset": ("catalogue.parquet", "popularity.parquet"),
     "candidate": ("towers",),
     "index": ("articles.faiss", "vectors.npy", "tokens.npy", "warmup.json"),
+    "ranking": ("ranking",),
 }
+OPTIONAL = ("ranking",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for kind in PARTS:
-        parser.add_argument(f"--{kind}", required=True, metavar="PATH", help=f"the {kind} to bundle: FOLDER/<id>")
+        needed = kind not in OPTIONAL
+        parser.add_argument(f"--{kind}", required=needed, metavar="PATH", help=f"the {kind} to bundle: FOLDER/<id>")
     parser.add_argument(
         "--releases", required=True, metavar="FOLDER", help="the release becomes FOLDER/<id>, FOLDER/CURRENT names it"
     )
@@ -27,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Bundles the release and moves CURRENT to it; prints `{"id", "path", "reused"}`."""
     with contextlib.ExitStack() as stack:
-        opened = {kind: stack.enter_context(artifact.open_artifact(getattr(args, kind), kind)) for kind in PARTS}
+        given = {kind: getattr(args, kind) for kind in PARTS if getattr(args, kind) is not None}
+        opened = {kind: stack.enter_context(artifact.open_artifact(path, kind)) for kind, path in given.items()}
         folders = {kind: folder for kind, (folder, _) in opened.items()}
         manifests = {kind: manifest for kind, (_, manifest) in opened.items()}
         path, reused = bundle(folders, manifests, args.releases)
@@ -45,6 +49,9 @@ def bundle(
     """
     artifact.require_parent(manifests["candidate"], "dataset", manifests["dataset"])
     artifact.require_parent(manifests["index"], "candidate", manifests["candidate"])
+    ranking = manifests.get("ranking")
+    if ranking is not None:
+        artifact.require_parent(ranking, "candidate", manifests["candidate"])
     identity = artifact.Identity(
         kind="release",
         config={},
@@ -56,11 +63,12 @@ def bundle(
     if artifact.exists(path):
         return path, True
     with artifact.create(path, identity) as draft:
-        for kind, names in PARTS.items():
-            for name in names:
+        for kind in manifests:
+            for name in PARTS[kind]:
                 _copy(folders[kind] / name, draft.folder / name)
         draft.contents |= {**manifests["candidate"].contents, **manifests["index"].contents}
-        draft.contents |= {"until": manifests["dataset"].contents["until"], "ranking": None}
+        draft.contents |= {"until": manifests["dataset"].contents["until"]}
+        draft.contents |= {"ranking": dict(ranking.contents) if ranking is not None else None}
         draft.figures |= {kind: dict(manifest.figures) for kind, manifest in manifests.items()}
     return path, False
 

@@ -56,8 +56,10 @@ def training_windows(lengths: Ints, history: int) -> tuple[Ints, Ints]:
     return (np.cumsum(lengths) - lengths)[user] + starts, ends - starts
 
 
-def evaluation_queries(users: Sequences, history: int, eval_from: int, keep_share: float, seed: int) -> Sequences:
-    """A window for each sampled view from `eval_from` on: the target last, before it views of earlier instants only.
+def evaluation_queries(
+    users: Sequences, history: int, held_out: npt.NDArray[np.bool_], keep_share: float, seed: int
+) -> Sequences:
+    """A window for each sampled view of `held_out` [views]: the target last, before it views of earlier instants only.
 
     Views of the target's own instant are no history: all questions of an instant come before its events. Left out are
     targets without history, and those whose article is in it.
@@ -67,7 +69,7 @@ def evaluation_queries(users: Sequences, history: int, eval_from: int, keep_shar
     user = times.value_rowids()
     instant = position_of_instant(times)
     draw = tf.random.stateless_uniform([tf.size(user)], [seed, tf.cast(tf.size(user), tf.int32)])
-    chosen = (times.flat_values >= eval_from) & (instant > 0) & (draw < keep_share)
+    chosen = held_out & (instant > 0) & (draw < keep_share)
     user, position, instant = (tf.boolean_mask(values, chosen) for values in (user, position, instant))
     before = _cut(users, user, tf.maximum(instant - history, 0), instant)
     target = _cut(users, user, position, position + 1)

@@ -1,0 +1,36 @@
+"""Decides the order of candidates: what the ranking model expects showing each to be worth."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from services.candidates import Rows, Scores
+from services.features import Asker, Features
+from services.ranker import Ranker, ToRank, value
+from services.towers import Floats
+
+# What a view, and each further goal once it follows the view, is worth.
+WEIGHTS: Mapping[str, float] = {"view": 1.0, "dwell": 0.0, "like": 0.0, "chat": 0.0}
+
+
+class Ranking:
+    """A ranking model with what it is told of candidates; `tokens` [articles, token_dim]."""
+
+    def __init__(
+        self, ranker: Ranker, features: Features, tokens: Floats, weights: Mapping[str, float] = WEIGHTS
+    ) -> None:
+        self._ranker, self._features, self._tokens, self._weights = ranker, features, tokens, dict(weights)
+
+    def values(self, askers: Sequence[Asker], lists: Sequence[Rows]) -> Sequence[Scores]:
+        """For each asker the values [n] of distinct rows [n], with one call of the model."""
+        found = [np.empty(0)] * len(lists)
+        filled = [place for place, rows in enumerate(lists) if len(rows)]
+        if filled:
+            given = [self._to_rank(askers[place], lists[place]) for place in filled]
+            for place, probabilities in zip(filled, self._ranker.probabilities(given), strict=True):
+                found[place] = value(probabilities, self._weights)
+        return found
+
+    def _to_rank(self, asker: Asker, rows: Rows) -> ToRank:
+        history = self._tokens[np.asarray(asker.history, np.int64)]
+        return ToRank(self._features.of(asker, rows), self._tokens[rows], history)

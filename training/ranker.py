@@ -1,0 +1,199 @@
+"""Decides how the ranking model sees a list: features beside those of the rest of the list, the history's attention on
+each candidate, experts shared by several goals."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from training.estimator import EstimatorSpec, Mode
+from training.list_metrics import list_sums
+from training.lists import GOALS
+from training.rules import require, require_positive
+from training.towers import StatelessDropout
+
+Features = dict[str, tf.Tensor]
+# What a feature may be away from its mean, in standard deviations.
+FURTHEST = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class RankerConfig:
+    """Size and goals of the ranking model.
+
+    `attention`: width of query, key and value of the history's attention; `experts` of `hidden` and `expert` units;
+    `pointwise`: weight of the cross-entropy of each article beside that of the list, which makes probabilities of
+    scores; `dwell`, `like`, `chat`: weights of these losses beside the view's; `positions`: how many have a bias.
+    """
+
+    attention: int = 32
+    experts: int = 3
+    hidden: int = 128
+    expert: int = 64
+    dropout: float = 0.1
+    pointwise: float = 0.5
+    dwell: float = 0.1
+    like: float = 0.1
+    chat: float = 0.1
+    positions: int = 50
+
+    def __post_init__(self) -> None:
+        require_positive(self, "attention", "experts", "hidden", "expert", "positions")
+        require("dropout", self.dropout, 0 <= self.dropout < 1, "a number from 0 to below 1")
+        for name in ("pointwise", "dwell", "like", "chat"):
+            require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+
+
+class RankerNetwork(keras.layers.Layer):
+    """Owner of the ranking model; `tokens` [articles, token_dim] are the candidate model's and do not change."""
+
+    def __init__(
+        self,
+        config: RankerConfig,
+        tokens: npt.NDArray[np.float32],
+        moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+        history: int,
+        seed: int,
+        step: tf.Variable,
+    ) -> None:
+        super().__init__(name="ranker")
+        self.config, self.seed, self.step = config, seed, step
+        self.tokens = tf.Variable(tokens, trainable=False, name="tokens")
+        self.scorer = Scorer(config, moments, history, name="scorer")
+
+    def model_fn(self, features: Features, labels: Any, mode: Mode, params: Any) -> EstimatorSpec:
+        """Batches of `training.lists`, whose labels are among the features."""
+        del labels, params
+        seed = (
+            tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.step, tf.int32)]) if mode is Mode.TRAIN else None
+        )
+        logits = self.scorer(
+            features["features"],
+            features["mean"],
+            tf.gather(self.tokens, features["rows"]),
+            tf.gather(self.tokens, features["history"]),
+            features["length"],
+            features["position"],
+            seed,
+        )
+        inside = tf.sequence_mask(features["length"][:, 0], tf.shape(logits)[1])
+        if mode is Mode.PREDICT:
+            return EstimatorSpec(mode, predictions={"logits": logits, "labels": features["labels"]})
+        if mode is Mode.EVAL:
+            return EstimatorSpec(mode, eval_metric_sums=list_sums(logits[..., 0], features["labels"][..., 0], inside))
+        loss = self._loss(logits, features["labels"], inside)
+        return EstimatorSpec(mode, loss=loss, examples=tf.reduce_sum(features["length"][:, 0]))
+
+    def _loss(self, logits: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+        loss = listwise_loss(logits[..., 0], labels[..., 0], inside)
+        weights = (self.config.pointwise, self.config.dwell, self.config.like, self.config.chat)
+        for goal, weight in enumerate(weights):
+            if weight:
+                loss += weight * pointwise_loss(logits[..., goal], labels[..., goal])
+        return loss
+
+
+class Scorer(keras.layers.Layer):
+    """`features` [lists, articles, names], `list_mean` [lists, names] of them over the list,
+    `candidates` [lists, articles, token_dim], `history` [lists, views,
+    token_dim] oldest first, `length` [lists, 2] (articles, views), `position` [lists, articles], 0 where it is not
+    known -> logits [lists, articles, goals].
+
+    Each feature is taken as it is and beside the mean of its list. Experts are shared by the goals, each of which
+    weighs them by the article (MMoE: Ma et al. 2018). The bias of a position is added to the view's logit only, and
+    is 0 for position 0, which is how it is asked when serving.
+    """
+
+    def __init__(self, config: RankerConfig, moments: Any, history: int, name: str | None = None) -> None:
+        super().__init__(name=name)
+        mean, deviation = moments
+        self.mean = tf.Variable(mean, trainable=False, name="mean")
+        self.deviation = tf.Variable(deviation, trainable=False, name="deviation")
+        self.attention = TargetAttention(config.attention, history, name="attention")
+        dense = keras.layers.Dense
+        numbers = range(config.experts)
+        self.hidden = [dense(config.hidden, activation="gelu", name=f"hidden_{number}") for number in numbers]
+        self.experts = [dense(config.expert, activation="gelu", name=f"expert_{number}") for number in numbers]
+        self.gates = [dense(config.experts, activation="softmax", name=f"gate_{goal}") for goal in GOALS]
+        self.heads = [dense(1, name=f"head_{goal}") for goal in GOALS]
+        self.dropout = StatelessDropout(config.dropout, salt=1)
+        self.bias = self.add_weight(shape=(config.positions,), initializer="zeros", name="position_bias")
+
+    def call(
+        self,
+        features: tf.Tensor,
+        list_mean: tf.Tensor,
+        candidates: tf.Tensor,
+        history: tf.Tensor,
+        length: tf.Tensor,
+        position: tf.Tensor,
+        seed: Any = None,
+    ) -> tf.Tensor:
+        own, usual = self._standard(features), self._standard(list_mean)[:, tf.newaxis, :]
+        attended = self.attention(candidates, history, length[:, 1])
+        seen = self.dropout(tf.concat([own, own - usual, attended], axis=-1), seed)
+        pairs = zip(self.hidden, self.experts, strict=True)
+        experts = tf.stack([expert(hidden(seen)) for hidden, expert in pairs], axis=2)
+        logits = []
+        for gate, head in zip(self.gates, self.heads, strict=True):
+            mixed = tf.reduce_sum(gate(seen)[..., tf.newaxis] * experts, axis=2)
+            logits.append(head(mixed)[..., 0])
+        places = tf.minimum(position - 1, tf.shape(self.bias)[0] - 1)
+        bias = tf.where(position > 0, tf.gather(tf.convert_to_tensor(self.bias), tf.maximum(places, 0)), 0.0)
+        return tf.stack([logits[0] + bias, *logits[1:]], axis=-1)
+
+    def _standard(self, features: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value((features - self.mean) / self.deviation, -FURTHEST, FURTHEST)
+
+
+class TargetAttention(keras.layers.Layer):
+    """What of a history speaks for each candidate (DIN: Zhou et al. 2018), by the dot product of projected tokens; an
+    MLP a pair would cost 0.2 GFLOP a request.
+
+    Returns [lists, articles, 2 width + 2]: the candidate's projection times what it attends to, the projection, the
+    sum of the product, and the largest agreement with one view; zeros where there is no history.
+    """
+
+    def __init__(self, width: int, history: int, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.width = width
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
+        self.query = keras.layers.Dense(width, use_bias=False, name="query")
+        self.key = keras.layers.Dense(width, use_bias=False, name="key")
+        self.recency = self.add_weight(shape=(history,), initializer="zeros", name="recency")
+
+    def call(self, candidates: tf.Tensor, history: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
+        query, key = self.query(self.norm(candidates)), self.key(self.norm(history))
+        back = tf.maximum(views[:, tf.newaxis] - 1 - tf.range(tf.shape(history)[1]), 0)
+        logits = tf.matmul(query, key, transpose_b=True) * self.width**-0.5
+        known = tf.sequence_mask(views, tf.shape(history)[1])[:, tf.newaxis, :]
+        biased = logits + tf.gather(tf.convert_to_tensor(self.recency), back)[:, tf.newaxis, :]
+        weights = tf.nn.softmax(tf.where(known, biased, tf.float32.min / 2)) * tf.cast(known, tf.float32)
+        attended = query * tf.matmul(weights, key)
+        any_known = tf.cast(views > 0, tf.float32)[:, tf.newaxis, tf.newaxis]
+        closest = tf.reduce_max(tf.where(known, logits, tf.float32.min / 2), axis=-1, keepdims=True)
+        agreement = tf.reduce_sum(attended, axis=-1, keepdims=True)
+        return tf.concat([attended, query, agreement, tf.where(any_known > 0, closest, 0.0)], axis=-1)
+
+
+def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+    """Mean over the lists with a right article of the mean cross-entropy of their right articles against the softmax of
+    the list (ListNet's top one: Cao et al. 2007); all [lists, articles], a scalar."""
+    masked = tf.where(inside, logits, tf.float32.min / 2)
+    right = tf.cast(inside & (labels > 0.5), tf.float32)
+    rights = tf.reduce_sum(right, axis=1)
+    losses = -tf.reduce_sum(right * tf.nn.log_softmax(masked), axis=1)
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(tf.math.divide_no_nan(losses, rights)), tf.reduce_sum(tf.cast(rights > 0, tf.float32))
+    )
+
+
+def pointwise_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of known labels (0 or 1; -1: unknown), summed over each list; the mean of lists that know any."""
+    known = tf.cast(labels >= 0, tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.maximum(labels, 0.0), logits=logits)
+    lists = tf.reduce_sum(tf.cast(tf.reduce_any(labels >= 0, axis=1), tf.float32))
+    return tf.math.divide_no_nan(tf.reduce_sum(known * losses), lists)

@@ -1,0 +1,178 @@
+"""Decides how a ranking model comes about: examples in, a calibrated model of all goals out, judged on the newest
+lists."""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from preprocessing import artifact
+from training.calibration import Calibration, fit
+from training.candidate import forget_checkpoints
+from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
+from training.flags import config_flags, config_of
+from training.lists import GOALS, TOKENS, Lists, ListsConfig
+from training.loop import TrainResult, train_and_evaluate
+from training.optimizer import AdamConfig, LearningRate
+from training.ranker import RankerConfig, RankerNetwork
+from training.rules import require_positive
+
+KIND, MODEL = "ranking", "ranking"
+Logits = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that decides a ranking model beside its examples.
+
+    Training ends after `epochs` passes over the lists, while the learning rate sinks to 5 % of its peak, or after
+    `patience` evaluations (`evals_per_epoch` in each) without a better NDCG@10.
+    """
+
+    ranker: RankerConfig = dataclasses.field(default_factory=RankerConfig)
+    lists: ListsConfig = dataclasses.field(default_factory=ListsConfig)
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    epochs: int = 6
+    evals_per_epoch: int = 2
+    patience: int = 4
+    calibration_bins: int = 50
+    metric: str = "NDCG@10"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "epochs", "evals_per_epoch", "patience", "calibration_bins")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--examples", required=True, metavar="EXAMPLES", help="what replay wrote: FOLDER/<id>")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of models: the new one is FOLDER/<id>")
+    parser.add_argument(
+        "--work", required=True, metavar="FOLDER", help="local folder for checkpoints and TensorBoard logs"
+    )
+    config_flags(parser, RankerConfig, ListsConfig, Config)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints `{"id", "path", "reused", ...figures}`. A run that was killed goes on from its last checkpoint in
+    `--work`."""
+    config = config_of(args, Config, ranker=RankerConfig, lists=ListsConfig)
+    with artifact.open_artifact(args.examples, "examples") as (folder, examples):
+        identity = artifact.Identity(
+            kind=KIND,
+            config=dataclasses.asdict(config),
+            parents={"examples": examples.id, "candidate": examples.identity.parents["candidate"]},
+            source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
+            lock_digest=artifact.lock_digest("training"),
+        )
+        path = artifact.join(args.out, identity.id)
+        reused = artifact.exists(path)
+        if not reused:
+            work = pathlib.Path(args.work) / identity.id
+            with artifact.create(path, identity) as draft:
+                _build(draft, folder, examples, config, work)
+            forget_checkpoints(work)
+    manifest = artifact.read_manifest(path, KIND)
+    print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
+    return 0
+
+
+def train(
+    lists: Lists, tokens: npt.NDArray[np.float32], history: int, config: Config, work: pathlib.Path
+) -> tuple[Estimator, RankerNetwork, TrainResult]:
+    """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights."""
+
+    def build(params: Config, step: tf.Variable) -> RankerNetwork:
+        return RankerNetwork(params.ranker, tokens, lists.moments(), history, params.seed, step)
+
+    steps = config.epochs * lists.batches_of_epoch()
+    rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
+    optimizer = AdamConfig(rate, clip_norm=config.clip_norm, weight_decay=config.weight_decay)
+    every = max(1, lists.batches_of_epoch() // config.evals_per_epoch)
+    estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=every), optimizer)
+    evaluation = EvalSpec(lists.evaluate, every, config.metric, config.patience)
+    result = train_and_evaluate(estimator, TrainSpec(lists.train, steps), evaluation)
+    network = estimator.network
+    if not isinstance(network, RankerNetwork):
+        raise TypeError(f"the estimator holds a {type(network).__name__}")
+    return estimator, network, result
+
+
+class Exported(tf.Module):
+    """The ranking model with its calibration, for lists of any length."""
+
+    def __init__(self, network: RankerNetwork, calibrations: list[Calibration], names: int, history: int) -> None:
+        super().__init__(name="ranking")
+        self.scorer, self.calibrations = network.scorer, calibrations
+        self._names, self._history, self._token_dim = names, history, int(network.tokens.shape[1])
+
+    def signatures(self) -> dict[str, Any]:
+        """The concrete function that docs/artifacts.md describes."""
+        given = {
+            "features": tf.TensorSpec([None, None, self._names], tf.float32, "features"),
+            "candidates": tf.TensorSpec([None, None, self._token_dim], tf.float32, "candidates"),
+            "history": tf.TensorSpec([None, self._history, self._token_dim], tf.float32, "history"),
+            "length": tf.TensorSpec([None, 2], tf.int32, "length"),
+            "position": tf.TensorSpec([None, None], tf.int32, "position"),
+        }
+        return {"rank": self.rank.get_concrete_function(**given)}
+
+    @tf.function
+    def rank(
+        self, features: tf.Tensor, candidates: tf.Tensor, history: tf.Tensor, length: tf.Tensor, position: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """-> `probabilities` [lists, articles, goals]."""
+        inside = tf.sequence_mask(length[:, 0], tf.shape(features)[1], tf.float32)[..., tf.newaxis]
+        mean = tf.math.divide_no_nan(tf.reduce_sum(features * inside, axis=1), tf.reduce_sum(inside, axis=1))
+        logits = self.scorer(features, mean, candidates, history, length, position)
+        calibrated = [calibrate(logits[..., goal]) for goal, calibrate in enumerate(self.calibrations)]
+        return {"probabilities": tf.stack(calibrated, axis=-1)}
+
+
+def calibrations(estimator: Estimator, lists: Lists, bins: int) -> tuple[list[Calibration], list[bool]]:
+    """One for each goal, fitted on the newest lists, and whether there was anything to fit it with; what nothing is
+    known of keeps the probability that its logit says."""
+    found: list[tuple[Logits, Logits]] = []
+    for batch in estimator.predict(lists.evaluate):
+        logits, labels = batch["logits"].reshape(-1, len(GOALS)), batch["labels"].reshape(-1, len(GOALS))
+        found.append((logits.astype(np.float64), labels.astype(np.float64)))
+    logits, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    fitted, known = [], []
+    for goal in range(len(GOALS)):
+        mask = labels[:, goal] >= 0
+        told = mask.any() and labels[mask, goal].min() < labels[mask, goal].max()
+        knots = fit(logits[mask, goal], labels[mask, goal], bins) if told else (np.zeros(1), np.zeros(1))
+        fitted.append(Calibration(*knots))
+        known.append(bool(told))
+    return fitted, known
+
+
+def _build(
+    draft: artifact.Draft, folder: pathlib.Path, examples: artifact.Manifest, config: Config, work: pathlib.Path
+) -> None:
+    history = int(examples.contents["history"])
+    lists = Lists(folder, history, config.lists, config.seed)
+    estimator, network, result = train(lists, np.load(folder / TOKENS), history, config, work)
+    fitted, known = calibrations(estimator, lists, config.calibration_bins)
+    exported = Exported(network, fitted, len(examples.contents["features"]), history)
+    tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())
+    (draft.folder / "history.json").write_text(json.dumps(result.history, indent=1), encoding="utf-8")
+    draft.contents |= {
+        "features": examples.contents["features"],
+        "goals": [goal for goal, told in zip(GOALS, known, strict=True) if told],
+    }
+    draft.figures |= {
+        "lists": len(lists),
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "evaluation": result.best_metrics,
+        "articles_per_second": round(result.examples_per_second),
+        "train_seconds": round(result.seconds, 1),
+    }
