@@ -38,6 +38,12 @@ compare: .venv/installed .venv-emulator/installed ## train before a moment, ask 
 	$(WITH_BIGQUERY) $(RUN) training compare --build $(BUILD) $(if $(LOGS),--logs $(LOGS)) \
 	  $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: quality
+quality: .venv/installed .venv-emulator/installed ## train and score LOGS=DIR OUT=DIR [PROTOCOL=time FROM=T TO=T] [PRESET=auto] [SEED=0]
+	$(WITH_BIGQUERY) $(RUN) training quality --logs $(LOGS) --out $(OUT) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
+	  $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET)) \
+	  $(if $(RATE),--sample $(RATE)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test
 test: .venv/installed .venv-emulator/installed ## all tests
 	$(RUN) pytest

@@ -146,10 +146,16 @@ class Recommender:
         return [self._pool(case, nearest) for case, nearest in zip(cases, self._nearest(cases), strict=True)]
 
     def scores(self, cases: Sequence[Case], lists: Sequence[Rows]) -> Sequence[Scores]:
-        """How the ranking model values exactly these rows [n] for each case, [n]; raises LookupError without one."""
-        if self._ranking is None:
-            raise LookupError(f"release {self.release.id} has no ranking model, or there is no state")
-        return self._ranking.values([case.asker() for case in cases], lists)
+        """How the ranking model values exactly these rows [n] for each case, [n]; without one, how near they are to the
+        user."""
+        if self._ranking is not None:
+            return self._ranking.values([case.asker() for case in cases], lists)
+        return [
+            np.zeros(len(rows))
+            if case.vector is None
+            else np.asarray(self.release.vectors[rows] @ case.vector, np.float64)
+            for case, rows in zip(cases, lists, strict=True)
+        ]
 
     def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """The up to `k` articles on offer whose vectors have the largest inner product with this one's, without itself.

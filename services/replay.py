@@ -161,11 +161,18 @@ def _predict(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, 
             shown = Shown(played, lists, replay.rows)
             told = replay.play(lists.asked(), ForListScores(recommender, shown, scores), start)
         return {"out": args.out, **told}
-    held_out = questions.last_views(played) if args.protocol == LEAVE_ONE_OUT else None
-    asked = questions.sampled_views(played, start, _sample(args)) if held_out is None else held_out
+    asked, held_out = _asked(args, played, start)
     with Predictions(args.out) as predictions:
         told = replay.play(asked, ForPredictions(recommender, played, predictions), start, held_out)
     return {"out": args.out, **told}
+
+
+def _asked(args: argparse.Namespace, played: Log, start: int) -> tuple[Mask, Mask | None]:
+    """Before which views is asked, and which of all never happen."""
+    if args.protocol == LEAVE_ONE_OUT:
+        last = questions.last_views(played)
+        return last, last
+    return questions.sampled_views(played, start, _sample(args)), None
 
 
 def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
@@ -191,8 +198,9 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
                 asking: Asking = ForListExamples(recommender, Shown(played, lists, replay.rows), outcomes, out)
                 told = replay.play(lists.asked(), asking, start)
             else:
-                asked = questions.sampled_views(played, start, _sample(args))
-                told = replay.play(asked, ForCandidateExamples(recommender, played, replay.rows, outcomes, out), start)
+                asked, held_out = _asked(args, played, start)
+                asking = ForCandidateExamples(recommender, played, replay.rows, outcomes, out)
+                told = replay.play(asked, asking, start, held_out)
         examples.finish(draft, out, recommender.release.tokens, recommender.release.dimensions.history)
         draft.figures |= told
     return {"id": identity.id, "path": path, "reused": reused, "lists": out.lists, "viewed": out.viewed, **told}
@@ -202,8 +210,8 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
     """Start and end of what is asked; raises ReplayError where a flag makes no sense."""
     to = _micros("--to", args.to) if args.to is not None else np.iinfo(np.int64).max
     if args.protocol == LEAVE_ONE_OUT:
-        if args.start is not None or args.examples:
-            raise ReplayError("--protocol leave-one-out asks about all times and for predictions only")
+        if args.start is not None or args.to is not None:
+            raise ReplayError("--protocol leave-one-out asks about all times: no --from, no --to")
         start = np.iinfo(np.int64).min // 2
     elif args.start is None:
         raise ReplayError(f"--from is missing: protocol {args.protocol} asks from a time on")

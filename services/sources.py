@@ -17,6 +17,7 @@ NEWEST: Source = "newest_in_region"
 # Weights in the blend of all lists, by kind of logs; how they were chosen: docs/decisions/0007-candidate-sources.md.
 PRESETS: Mapping[str, Mapping[Source, float]] = {
     "marketplace": {"two_tower": 1.0, NOW_IN_REGION: 0.1, NOW: 0.1, NEXT: 0.1, NEWEST: 0.1},
+    "shop-history": {"two_tower": 1.0, NOW_IN_REGION: 0.0, NOW: 0.0, NEXT: 0.0, NEWEST: 0.0},
     "news": {"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0},
 }
 # Of the last views of a history, newest first.

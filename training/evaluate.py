@@ -11,14 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training import popular
+from training import evaluate_lists, popular
 from training.targets import (
+    LEAVE_ONE_OUT,
+    TIME,
     Ints,
     Views,
     Window,
     add_window,
     check_columns,
     first_views,
+    last_views,
+    microseconds,
     nth_in_run,
     read_columns,
     read_views,
@@ -26,6 +30,8 @@ from training.targets import (
 
 COLUMNS = ("event_id", "position", "article_id")
 DEPTH = 200
+LISTS = "lists"
+NEVER = np.iinfo(np.int64).max
 SHOWN = ("targets", "answered", "HR@{0}", "NDCG@{0}", "MAP", "coverage@10", "known HR@{0}", "fresh HR@{0}")
 
 Result = dict[str, Any]
@@ -49,30 +55,55 @@ class Predictions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_window(parser)
+    parser.add_argument("--protocol", choices=[TIME, LEAVE_ONE_OUT, LISTS], default=TIME, help="what was asked")
     parser.add_argument("--k", type=int, nargs="+", default=[10, DEPTH], help=f"cuts of HR and NDCG (10 {DEPTH})")
-    help_text = "Parquet with event_id, position (from 1), article_id; an absent target is a miss"
+    help_text = "Parquet with event_id, position (from 1), article_id (lists: request_id, article_id, score)"
     parser.add_argument("--predictions", nargs="+", default=[], metavar="NAME=FILE", help=help_text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Shows a table on stderr; prints name -> measures, for each of the predictions and for recent popularity."""
-    window, files = Window.of(args), named(args.predictions)
+    """Shows a table on stderr; prints name -> measures, for each of the predictions and, where views of a window were
+    asked about, for recent popularity."""
+    files = named(args.predictions)
     for k in args.k:
         if not 1 <= k <= DEPTH:
             raise PredictionsError(f"--k is {k}, it must be from 1 to {DEPTH}: articles further down are not looked at")
     for path in files.values():
-        check_columns(path, COLUMNS)
-    views = read_views(args.logs)
-    targets = first_views(views, window)
-    results = {}
-    for name, path in files.items():
-        results[name] = score(views, targets, read_predictions(path, views, targets), window.start, args.k)
-    recent = popular.Popular(views, window.start, popular.Offers.read(args.logs, views.article_ids))
-    predictions = _from_lists(recent.recommend(targets, DEPTH))
-    results[popular.NAME] = score(views, targets, predictions, window.start, args.k)
+        check_columns(path, evaluate_lists.COLUMNS if args.protocol == LISTS else COLUMNS)
+    if args.protocol == LISTS:
+        print(json.dumps(_of_lists(args, files)))
+        return 0
+    results = _of_views(args, files)
     print(table_of(results, args.k[0]), file=sys.stderr)
     print(json.dumps(results))
     return 0
+
+
+def _of_lists(args: argparse.Namespace, files: Mapping[str, str]) -> dict[str, Result]:
+    start, to = microseconds("--from", args.start or ""), NEVER
+    if args.to is not None:
+        to = microseconds("--to", args.to)
+    shown, right = evaluate_lists.shown_lists(args.logs, start, to)
+    results = {}
+    for name, path in files.items():
+        scores = evaluate_lists.scores_of(path, shown)
+        calibration = list(evaluate_lists.calibration(right, scores))
+        results[name] = {**evaluate_lists.measures(shown, right, scores), "calibration": calibration}
+    return results
+
+
+def _of_views(args: argparse.Namespace, files: Mapping[str, str]) -> dict[str, Result]:
+    window = Window.of(args) if args.protocol == TIME else None
+    views = read_views(args.logs)
+    targets = first_views(views, window) if window else last_views(views)
+    start, results = window.start if window else None, {}
+    for name, path in files.items():
+        results[name] = score(views, targets, read_predictions(path, views, targets), start, args.k)
+    if window:
+        recent = popular.Popular(views, window.start, popular.Offers.read(args.logs, views.article_ids))
+        predictions = _from_lists(recent.recommend(targets, DEPTH))
+        results[popular.NAME] = score(views, targets, predictions, start, args.k)
+    return results
 
 
 def named(texts: Sequence[str]) -> dict[str, str]:
@@ -107,21 +138,23 @@ def read_predictions(where: str, views: Views, targets: Ints) -> Predictions:
     return predictions
 
 
-def score(views: Views, targets: Ints, predictions: Predictions, start: int, ks: Sequence[int]) -> Result:
-    """Measures over all targets (rows of views), and apart: article viewed before `start` (known) or not (fresh)."""
+def score(views: Views, targets: Ints, predictions: Predictions, start: int | None, ks: Sequence[int]) -> Result:
+    """Measures over all targets (rows of views), and apart, where there is a `start`: article viewed before it (known)
+    or not (fresh)."""
     placed = place(views, targets, predictions)
     right = placed.articles == views.articles[targets][placed.targets]
     positions = np.zeros(len(targets), np.int64)
     positions[placed.targets[right]] = placed.positions[right]
     first = np.unique(placed.articles[placed.positions <= 10])
-    known = np.isin(views.articles[targets], views.articles[views.times < start])
-    return {
+    result = {
         **measures(positions, ks),
         "answered": len(np.unique(predictions.targets)),
         "coverage@10": round(len(first) / len(views.article_ids), 5),
-        "known": measures(positions[known], ks),
-        "fresh": measures(positions[~known], ks),
     }
+    if start is not None:
+        known = np.isin(views.articles[targets], views.articles[views.times < start])
+        result |= {"known": measures(positions[known], ks), "fresh": measures(positions[~known], ks)}
+    return result
 
 
 def place(views: Views, targets: Ints, predictions: Predictions) -> Predictions:
@@ -178,7 +211,7 @@ def table_of(results: Mapping[str, Result], k: int) -> str:
 
 def _cell(result: Result, column: str) -> str:
     group, _, measure = column.rpartition(" ")
-    value = (result[group] if group else result).get(measure)
+    value = (result.get(group, {}) if group else result).get(measure)
     return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

@@ -16,6 +16,7 @@ from training.calibration import Calibration, fit
 from training.candidate import forget_checkpoints
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
 from training.flags import config_flags, config_of
+from training.list_metrics import list_sums
 from training.lists import GOALS, TOKENS, Lists, ListsConfig
 from training.loop import TrainResult, train_and_evaluate
 from training.optimizer import AdamConfig, LearningRate
@@ -154,6 +155,17 @@ def calibrations(estimator: Estimator, lists: Lists, bins: int) -> tuple[list[Ca
     return fitted, known
 
 
+def unranked(lists: Lists) -> dict[str, float]:
+    """The measures of the newest lists in the order in which they came: as candidates, or as they were shown."""
+    totals: dict[str, npt.NDArray[np.float64]] = {}
+    for batch, _ in lists.evaluate():
+        labels, lengths = batch["labels"][..., 0], batch["length"][:, 0]
+        scores = tf.broadcast_to(-tf.range(tf.shape(labels)[1], dtype=tf.float32), tf.shape(labels))
+        for name, pair in list_sums(scores, labels, tf.sequence_mask(lengths, tf.shape(labels)[1])).items():
+            totals[name] = totals.get(name, np.zeros(2)) + np.array([float(part) for part in pair])
+    return {name: float(total / weight) for name, (total, weight) in totals.items()}
+
+
 def _build(
     draft: artifact.Draft, folder: pathlib.Path, examples: artifact.Manifest, config: Config, work: pathlib.Path
 ) -> None:
@@ -173,6 +185,8 @@ def _build(
         "steps": result.steps,
         "best_step": result.best_step,
         "evaluation": result.best_metrics,
+        "unranked": (before := unranked(lists)),
+        "better": result.best_metrics[config.metric] > before[config.metric],
         "articles_per_second": round(result.examples_per_second),
         "train_seconds": round(result.seconds, 1),
     }

@@ -67,7 +67,7 @@ class Window:
         """What the flags of `add_window` say; raises WindowError."""
         if args.start is None or args.to is None:
             raise WindowError(f"--from is {args.start}, --to is {args.to}: both are needed")
-        start, to = _microseconds("--from", args.start), _microseconds("--to", args.to)
+        start, to = microseconds("--from", args.start), microseconds("--to", args.to)
         if start >= to:
             raise WindowError(f"--from is {args.start}, it must be before --to, which is {args.to}")
         if not 0 < args.rate <= 1:
@@ -229,7 +229,7 @@ def _first_received(table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.sort(first)))
 
 
-def _microseconds(flag: str, text: str) -> int:
+def microseconds(flag: str, text: str) -> int:
     try:
         time = datetime.datetime.fromisoformat(text)
     except ValueError as error:

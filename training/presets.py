@@ -1,0 +1,83 @@
+"""Decides how a kind of logs is trained on and answered from; a dataset's own statistics say which kind it is."""
+
+import argparse
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from training.dataset import Dataset, open_dataset
+from training.inputs import read_bucket
+
+AUTO = "auto"
+DAY = 24 * 3_600 * 1_000_000
+FRESH_DAYS = 3
+NEWS_FROM, MARKETPLACE_FROM = 0.3, 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Flags of `training candidate` and of `training ranking`, how many candidates are ranked, and about how many lists
+    the ranking learns from. How they were chosen: docs/decisions/0008-ranking.md."""
+
+    candidate: Sequence[str] = ()
+    ranking: Sequence[str] = ()
+    candidates: int = 200
+    lists: int = 30_000
+
+
+PRESETS: Mapping[str, Preset] = {
+    "marketplace": Preset(),
+    "news": Preset(candidates=300),
+    "shop-history": Preset(
+        candidate=(
+            "--blocks", "2", "--dropout", "0.5", "--negatives", "1024", "--id-dropout", "0", "--min-views", "1",
+            "--learning-rate", "0.002", "--epochs", "60", "--eval-every", "660", "--patience", "5",
+            "--eval-queries", "25000", "--metric", "NDCG@10",
+        ),
+    ),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """`fresh_share`: of the views, how many are of articles that came within the 3 days before. Views of the first 3
+    days do not count: whatever was there when the logs began looks new."""
+
+    views: int
+    days: float
+    fresh_share: float
+
+    @property
+    def preset(self) -> str:
+        if self.fresh_share >= NEWS_FROM:
+            return "news"
+        return "marketplace" if self.fresh_share >= MARKETPLACE_FROM else "shop-history"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, metavar="DATASET", help="a dataset: FOLDER/<id>")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints `{"preset", ...statistics}`."""
+    with open_dataset(args.dataset) as dataset:
+        found = statistics(dataset)
+    print(json.dumps({"preset": found.preset, **dataclasses.asdict(found)}))
+    return 0
+
+
+def statistics(dataset: Dataset) -> Statistics:
+    """What the views of a dataset say of their kind."""
+    created = dataset.catalogue()["created_time"].numpy()
+    parts = [read_bucket(dataset, bucket) for bucket in dataset.buckets()]
+    times = np.concatenate([part["time"].flat_values.numpy() for part in parts])
+    articles = np.concatenate([part["article"].flat_values.numpy() for part in parts])
+    begin, end = int(times.min()), int(times.max())
+    judged = times >= begin + FRESH_DAYS * DAY
+    ages = times[judged].astype(np.float64) - created[articles[judged]]
+    fresh = float((ages < FRESH_DAYS * DAY).mean()) if judged.any() else 0.0
+    days = datetime.timedelta(microseconds=end - begin) / datetime.timedelta(days=1)
+    return Statistics(len(times), round(days, 2), round(fresh, 4))
