@@ -16,9 +16,7 @@ SHOWN = ("HR@10", "HR@200", "NDCG@10", "MAP", "AUC", "MRR", "coverage@10")
 TOP = 10
 
 
-def write(
-    out: pathlib.Path, result: Mapping[str, Any], curves: Curves, predictions: Mapping[str, pathlib.Path]
-) -> None:
+def write(out: pathlib.Path, result: Mapping[str, Any], curves: Curves, answers: Mapping[str, pathlib.Path]) -> None:
     """Writes `report.html` and `report.json` into the folder `out`."""
     (out / "report.json").write_text(json.dumps(dict(result), indent=1), encoding="utf-8")
     figures = [_stages(result["stages"])]
