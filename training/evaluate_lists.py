@@ -71,7 +71,7 @@ def calibration(right: Bools, scores: Floats) -> Sequence[Mapping[str, float]]:
     """For each tenth of the articles by score, ascending: mean `predicted` and `observed`, and their `ratio`."""
     order = np.argsort(scores, kind="stable")
     rows = []
-    for part in np.array_split(order, DECILES):
+    for part in np.array_split(order, min(DECILES, len(order))):
         predicted, observed = float(scores[part].mean()), float(right[part].mean())
         ratio = predicted / observed if observed else float("inf")
         rows.append({"predicted": round(predicted, 5), "observed": round(observed, 5), "ratio": round(ratio, 3)})

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.candidates import Candidates
-from services.catalogue import Catalogue
 from services.popularity import Popularity
 from services.recommender import Recommender, Request
 from services.release import Dimensions, Release
+from tests.services.tiny import plain_catalogue
 
 NOON = 12 * 3_600_000_000
 
@@ -37,8 +37,7 @@ def releases(draw: st.DrawFn) -> Release:
     created = NOON + np.array(draw(offsets), np.int64)
     removed = NOON + np.array(draw(offsets), np.int64)
     names = [f"article {row}" for row in range(count)]
-    rows = {name: row for row, name in enumerate(names)}
-    catalogue = Catalogue(names, rows, ["north"], np.full(count, -1), created, removed)
+    catalogue = plain_catalogue(names, created, removed, ["north"])
     indexed = np.array(sorted(draw(st.sets(st.integers(0, count - 1)))), np.int64)
     index = faiss.IndexIDMap2(faiss.IndexFlatIP(2))
     index.add_with_ids(vectors[indexed], indexed)

@@ -10,13 +10,14 @@ from services.eligibility import eligibility
 from services.live import Happened, Live
 from services.sources import Sources
 from services.state import MOST_SEEN, Event, State
+from tests.services.tiny import plain_catalogue
 
 MINUTE = 60_000_000
 WIDTHS = {"10m": 10, "1h": 60, "6h": 360, "24h": 1440}
-HALF_LIVES = {"30m": 30, "2h": 120, "12h": 720}
+HALF_LIVES = {"30m": 30, "2h": 120, "12h": 720, "3d": 4320}
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["view", "like", "chat", "impression"]),
+        st.sampled_from(["view", "click", "like", "chat", "impression"]),
         st.integers(0, 3),
         st.sampled_from(["north", "south", None]),
         st.integers(0, 400),
@@ -31,7 +32,7 @@ def recounted(events: list[Happened], row: int, region: str | None, now: int) ->
     views = [event for event in own if event.kind == "view"]
     there = [event for event in views if region is not None and event.region_id == region]
     told: dict[str, float] = {}
-    for kind in ("view", "like", "chat", "impression"):
+    for kind in ("view", "click", "like", "chat", "impression"):
         for name, width in WIDTHS.items():
             told[f"{kind}_{name}"] = sum(e.kind == kind and e.time >= now - width * MINUTE for e in own)
     for name, width in WIDTHS.items():
@@ -59,11 +60,8 @@ def test_signals_are_those_of_a_recount(drawn: list[tuple[str, int, str | None, 
 
 def catalogue(created: list[int], regions: list[int]) -> Catalogue:
     names = [str(row) for row in range(len(created))]
-    rows = {name: row for row, name in enumerate(names)}
-    limits = np.iinfo(np.int64)
-    return Catalogue(
-        names, rows, ["north", "south"], np.array(regions), np.array(created), np.full(len(created), limits.max)
-    )
+    removed = np.full(len(created), np.iinfo(np.int64).max)
+    return plain_catalogue(names, created, removed, ["north", "south"], regions)
 
 
 def test_each_source_is_best_first_and_holds_what_may_be_shown() -> None:

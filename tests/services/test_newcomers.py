@@ -32,9 +32,9 @@ def test_new_articles_have_rows_behind_the_others(loaded: Release) -> None:
     assert (whole.catalogue.rows["new"], whole.catalogue.rows["b"]) == (len(ARTICLES), loaded.catalogue.rows["b"])
     assert np.allclose(whole.vectors, [*vectors(), (1.0, 0.0), (1.0, 0.0)])
     assert np.allclose(whole.tokens[-1], (1.0, 0.0, 1.0))
-    east, none = whole.catalogue.region_of[-2:]
-    assert (whole.catalogue.region_ids[east], none) == ("east", -1)
-    assert "east" in whole.catalogue.regions
+    east, none = whole.catalogue.region.places[-2:]
+    assert (whole.catalogue.region.names[east], none) == ("east", -1)
+    assert whole.catalogue.region.place_of["east"] == east
     assert len(loaded.catalogue) == len(ARTICLES)
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from services import log, newcomers, replay
 from services.__main__ import main
+from services.asking import ForPredictions
 from services.log import LogError
+from services.questions import Sample, sampled_views
 from services.recommender import Recommender
 from services.release import Release
 from services.state import State
@@ -64,12 +66,17 @@ class Kept:
         self.answers[event_id] = [tuple(item) for item in answer.items]
 
 
+def played(release: Release, logs: str, k: int = 4) -> replay.Replay:
+    """The logs before 5 h, ready to be played."""
+    whole = newcomers.extended(release, replay.first_versions(logs))
+    return replay.Replay(Recommender(whole, State()), log.read(logs, MIDNIGHT + 5 * HOUR), k)
+
+
 def play(release: Release, logs: str, k: int = 4) -> dict[str, list[tuple[Any, ...]]]:
     """All answers of a replay from midnight on to 5 h, of up to k articles."""
-    played = log.read(logs, MIDNIGHT + 5 * HOUR)
-    recommender = Recommender(newcomers.extended(release, replay.first_versions(logs)), State())
-    kept = Kept()
-    replay.Replay(recommender, played, replay.Sample(1.0, 0), k).play(MIDNIGHT, kept)  # type: ignore[arg-type]
+    again, kept = played(release, logs, k), Kept()
+    asked = sampled_views(again.log, MIDNIGHT, Sample(1.0, 0))
+    again.play(asked, ForPredictions(again.recommender, again.log, kept), MIDNIGHT)  # type: ignore[arg-type]
     return kept.answers
 
 
@@ -156,9 +163,9 @@ def test_an_event_counts_as_first_received(tmp_path: pathlib.Path) -> None:
     table = pq.read_table(tmp_path / "events.parquet")
     received = pa.array([MIDNIGHT, MIDNIGHT + 1], pa.int64()).cast(MICROS)
     pq.write_table(table.append_column("received_at", received), tmp_path / "events.parquet")
-    played = log.read(str(tmp_path), MIDNIGHT + DAY)
-    assert [played.article_ids[place] for place in played.articles] == ["a"]
-    assert np.array_equal(played.times, [MIDNIGHT + 2 * HOUR])
+    found = log.read(str(tmp_path), MIDNIGHT + DAY)
+    assert [found.article_ids[place] for place in found.articles] == ["a"]
+    assert np.array_equal(found.times, [MIDNIGHT + 2 * HOUR])
 
 
 def test_removals_to_come_are_kept_until_then(loaded: Release, tmp_path: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ from services import retrieval
 from services.candidates import Candidates
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility, eligibility
+from tests.services.tiny import plain_catalogue
 
 ARTICLES = 100
 QUERY = np.array([1.0, 0.0], np.float32)
@@ -21,7 +22,7 @@ def catalogue(removed: range = range(0)) -> Catalogue:
     """All created at 0; the rows of `removed` end at 5, the others at 100."""
     names = [str(row) for row in range(ARTICLES)]
     ends = np.array([5 if row in removed else 100 for row in range(ARTICLES)], np.int64)
-    return Catalogue(names, {}, (), np.full(ARTICLES, -1), np.zeros(ARTICLES, np.int64), ends)
+    return plain_catalogue(names, np.zeros(ARTICLES, np.int64), ends)
 
 
 def on_a_line() -> Any:

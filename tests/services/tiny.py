@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preprocessing import artifact
+from services.catalogue import Catalogue, Coded
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -143,6 +144,19 @@ def catalogue_table(article_ids: list[str | None] | None = None) -> pa.Table:
             "created_at": pa.array(created, pa.int64()).cast(micros),
             "removed_at": pa.array(removed, pa.int64()).cast(micros),
         }
+    )
+
+
+def plain_catalogue(
+    names: list[str], created: Any, removed: Any, region_ids: list[str] | None = None, region_of: Any = None
+) -> Catalogue:
+    """Articles of which nothing is known but when and where they are on offer."""
+    none = np.full(len(names), -1)
+    region = Coded(region_ids or [], none if region_of is None else np.array(region_of))
+    rows = {name: row for row, name in enumerate(names)}
+    prices = np.full(len(names), np.nan)
+    return Catalogue(
+        names, rows, region, Coded([], none), Coded([], none), prices, np.array(created), np.array(removed)
     )
 
 

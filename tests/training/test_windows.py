@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -103,9 +104,14 @@ def test_every_view_but_the_first_is_a_target_once(lengths: list[int], history: 
     assert (user[starts] == user[starts + sizes - 1]).all()
 
 
+def since(users: Sequences, time: int) -> npt.NDArray[np.bool_]:
+    """[views]: those from a time on."""
+    return np.asarray(users["time"].flat_values.numpy() >= time)
+
+
 def test_a_query_holds_the_views_before_its_target_only() -> None:
     users = sequences([[1, 2, 3, 10, 11, 12], [20, 21], [5, 6]])
-    asked = lists(evaluation_queries(users, 3, 10, keep_share=1.0, seed=0))
+    asked = lists(evaluation_queries(users, 3, since(users, 10), keep_share=1.0, seed=0))
     # A user's first view has no history: 20 is asked about by nobody. At most 3 views come before the target.
     assert asked["time"] == [[1, 2, 3, 10], [2, 3, 10, 11], [3, 10, 11, 12], [20, 21]]
     assert asked["article"] == asked["region"] == [[time + 1000 for time in row] for row in asked["time"]]
@@ -113,14 +119,14 @@ def test_a_query_holds_the_views_before_its_target_only() -> None:
 
 def test_a_target_that_its_history_holds_is_left_out() -> None:
     users = sequences([[1, 2, 3, 4]], [[7, 8, 7, 9]])
-    assert lists(evaluation_queries(users, 5, 2, 1.0, 0))["article"] == [[7, 8], [7, 8, 7, 9]]
+    assert lists(evaluation_queries(users, 5, since(users, 2), 1.0, 0))["article"] == [[7, 8], [7, 8, 7, 9]]
     # With a history of one view the earlier 7 is out of sight.
-    assert lists(evaluation_queries(users, 1, 2, 1.0, 0))["article"] == [[7, 8], [8, 7], [7, 9]]
+    assert lists(evaluation_queries(users, 1, since(users, 2), 1.0, 0))["article"] == [[7, 8], [8, 7], [7, 9]]
 
 
 def test_a_history_with_repeats_of_another_article_is_fine() -> None:
     users = sequences([[1, 2, 3, 4]], [[7, 8, 7, 9]])
-    assert lists(evaluation_queries(users, 5, 4, 1.0, 0))["article"] == [[7, 8, 7, 9]]
+    assert lists(evaluation_queries(users, 5, since(users, 4), 1.0, 0))["article"] == [[7, 8, 7, 9]]
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])
@@ -128,7 +134,7 @@ def test_a_share_of_the_queries_is_kept_by_the_seed(share: float) -> None:
     users = sequences([list(range(2001))])
 
     def asked(seed: int) -> list[int]:
-        return [row[-1] for row in evaluation_queries(users, 1, 0, share, seed)["time"].to_list()]
+        return [row[-1] for row in evaluation_queries(users, 1, since(users, 0), share, seed)["time"].to_list()]
 
     assert asked(1) == asked(1)
     assert asked(1) != asked(2)
@@ -137,13 +143,14 @@ def test_a_share_of_the_queries_is_kept_by_the_seed(share: float) -> None:
 
 
 def test_nobody_asks_where_nothing_is_new_enough() -> None:
-    asked = evaluation_queries(sequences([[1, 2], [3]]), 5, 4, 1.0, 0)
+    users = sequences([[1, 2], [3]])
+    asked = evaluation_queries(users, 5, since(users, 4), 1.0, 0)
     assert lists(asked) == {"article": [], "region": [], "time": []}
 
 
 def test_views_of_the_targets_own_instant_are_no_history() -> None:
     rows = sequences([[10, 20, 20, 20]], articles=[[1, 2, 3, 4]])
-    found = evaluation_queries(rows, history=5, eval_from=20, keep_share=1.0, seed=0)
+    found = evaluation_queries(rows, history=5, held_out=since(rows, 20), keep_share=1.0, seed=0)
     assert found["article"].to_list() == [[1, 2], [1, 3], [1, 4]]
 
 

@@ -1,0 +1,97 @@
+"""Parts of the ranking model: losses by hand, positions that are neutral, histories and padding that are not seen."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.ranker import RankerConfig, Scorer, TargetAttention, listwise_loss, pointwise_loss
+
+NAMES, TOKEN = 3, 4
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    config = RankerConfig(attention=2, experts=2, hidden=8, expert=4, positions=5)
+    made = Scorer(config, (np.array([1.0, 0, 0], np.float32), np.array([2.0, 1, 1], np.float32)), history=6)
+    made(**lists())
+    made.bias.assign([0.5, 0.25, 0, 0, -1.0])
+    made.attention.recency.assign([1.0, 0.5, 0, 0, 0, 0])
+    return made
+
+
+def lists(count: int = 2, articles: int = 5, seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, articles, NAMES)).astype(np.float32)
+    return {
+        "features": tf.constant(features),
+        "list_mean": tf.constant(features.mean(axis=1)),
+        "candidates": tf.constant(random.normal(size=(count, articles, TOKEN)), tf.float32),
+        "history": tf.constant(random.normal(size=(count, 6, TOKEN)), tf.float32),
+        "length": tf.constant([[articles, 3]] * count, tf.int32),
+        "position": tf.zeros([count, articles], tf.int32),
+    }
+
+
+def test_the_loss_of_a_list_is_the_cross_entropy_of_its_right_articles() -> None:
+    # Softmax of log 1, log 2, log 3 (the fourth is padding): 1/6, 2/6, 3/6; right are the first and the last.
+    logits = tf.constant([[0.0, math.log(2), math.log(3), 50.0], [1.0, 2.0, 3.0, 4.0]])
+    labels = tf.constant([[1.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 0.0]])
+    inside = tf.sequence_mask([3, 4], 4)
+    expected = -(math.log(1 / 6) + math.log(3 / 6)) / 2
+    # The second list has nothing right and does not count.
+    assert float(listwise_loss(logits, labels, inside)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_loss_of_articles_leaves_out_what_is_not_known() -> None:
+    logits = tf.constant([[0.0, 0.0, 9.0], [9.0, 9.0, 9.0]])
+    labels = tf.constant([[1.0, 0.0, -1.0], [-1.0, -1.0, -1.0]])
+    assert float(pointwise_loss(logits, labels)) == pytest.approx(2 * math.log(2), abs=1e-6)
+
+
+def test_position_zero_is_neutral_and_the_others_move_the_view_only(scorer: Scorer) -> None:
+    asked = lists()
+    plain = scorer(**asked)
+    moved = scorer(**{**asked, "position": tf.constant([[1, 2, 3, 5, 99]] * 2)})
+    difference = (moved - plain).numpy()
+    assert difference[..., 0].tolist() == [pytest.approx([0.5, 0.25, 0, -1, -1], abs=1e-6)] * 2
+    assert np.abs(difference[..., 1:]).max() < 1e-6
+
+
+def test_padding_changes_no_score(scorer: Scorer) -> None:
+    asked = lists()
+    padded = dict(asked)
+    for name in ("features", "candidates"):
+        padded[name] = tf.pad(asked[name], [[0, 0], [0, 3], [0, 0]], constant_values=7.0)
+    padded["position"] = tf.pad(asked["position"], [[0, 0], [0, 3]])
+    assert np.allclose(scorer(**padded)[:, :5], scorer(**asked), atol=1e-5)
+
+
+def test_views_behind_the_length_are_not_seen(scorer: Scorer) -> None:
+    asked = lists()
+    other = tf.concat([asked["history"][:, :3], -asked["history"][:, 3:]], axis=1)
+    assert np.allclose(scorer(**{**asked, "history": other}), scorer(**asked), atol=1e-5)
+    changed = tf.concat([-asked["history"][:, :3], asked["history"][:, 3:]], axis=1)
+    assert not np.allclose(scorer(**{**asked, "history": changed}), scorer(**asked), atol=1e-3)
+
+
+def test_no_history_attends_to_nothing() -> None:
+    attention = TargetAttention(2, 6)
+    asked = lists()
+    found = attention(asked["candidates"], asked["history"], tf.constant([0, 3])).numpy()
+    # The product, its sum and the closest view are 0; the candidate's own projection is not.
+    assert np.abs(found[0][:, [0, 1, 4, 5]]).max() == 0
+    assert np.abs(found[1][:, [0, 1, 4, 5]]).min() > 0
+
+
+def test_recent_views_can_count_more() -> None:
+    """With a large bias for distance 0 all attention is on the last view."""
+    attention = TargetAttention(2, 6)
+    asked = lists(1)
+    attention(asked["candidates"], asked["history"], tf.constant([3]))
+    attention.recency.assign([50.0, 0, 0, 0, 0, 0])
+    whole = attention(asked["candidates"], asked["history"], tf.constant([3]))
+    last = attention(asked["candidates"], asked["history"][:, 2:3], tf.constant([1]))
+    assert np.allclose(whole[..., :2], last[..., :2], atol=1e-5)
