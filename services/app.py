@@ -24,7 +24,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         redoc_url=None,
         title="Nearfeed",
         version=services.__version__,
-        description="Recommendations from a verified release, in candidate order: there is no ranking stage yet.",
+        description="Recommendations from a verified release, in candidate order: no events come in over HTTP yet.",
         lifespan=_lifespan,
     )
     app.state.settings = settings

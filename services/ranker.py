@@ -11,6 +11,7 @@ from services.towers import Floats
 
 INPUTS = {"features", "candidates", "history", "length", "position"}
 GOALS = ("view", "dwell", "like", "chat")
+TOLERANCE = 1e-4
 _WIDTH_STEP = 50
 
 
@@ -78,6 +79,24 @@ class SavedRanker:
         if not all(np.isfinite(each).all() for each in found):
             raise ArithmeticError("the ranking model gave a probability that is not finite")
         return found
+
+
+def check(ranker: SavedRanker, path: pathlib.Path) -> None:
+    """Ranks the lists stored in `ranking_warmup.npz`; raises ValueError where a probability is further than 1e-4 from
+    the stored one."""
+    stored = np.load(path, allow_pickle=False)
+    for number, (articles, views) in enumerate(stored["length"].tolist()):
+        given = ToRank(
+            stored["features"][number, :articles],
+            stored["candidates"][number, :articles],
+            stored["history"][number, :views],
+        )
+        (found,) = ranker.probabilities([given])
+        difference = float(np.abs(found - stored["probabilities"][number, :articles]).max())
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"list {number} is {difference:.6g} away from its stored probabilities, at most {TOLERANCE} is allowed"
+            )
 
 
 def value(probabilities: Floats, weights: Mapping[str, float]) -> npt.NDArray[np.float64]:

@@ -22,7 +22,7 @@ from services.towers import Floats, Towers
 
 KIND = "release"
 FILES = ("articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "warmup.json")
-TOWERS, RANKING = "towers", "ranking"
+TOWERS, RANKING, RANKING_WARMUP = "towers", "ranking", "ranking_warmup.npz"
 
 
 class ReleaseError(ValueError):
@@ -144,7 +144,10 @@ def _ranking(folder: pathlib.Path, described: artifact.Json | None, sizes: Dimen
                 f"needs the features {sorted(set(given) - set(names))} and knows nothing of "
                 f"{sorted(set(names) - set(given))}: it belongs to another version of the service"
             )
-        return ranker.read(file, names, sizes.history, sizes.token_dim)
+        opened = ranker.read(file, names, sizes.history, sizes.token_dim)
+    with _naming(folder / RANKING_WARMUP) as file:
+        ranker.check(opened, file)
+    return opened
 
 
 @contextlib.contextmanager

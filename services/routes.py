@@ -12,7 +12,7 @@ from services.readiness import NotReady
 from services.recommender import Recommender
 
 STAGES = {"candidates": "two_tower", "ranking": None}
-ANSWERS = "candidate order: this release has no ranking model"
+ANSWERS = "candidate order: the ranking stage needs live signals, which HTTP does not bring yet"
 
 router = APIRouter()
 

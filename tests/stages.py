@@ -1,6 +1,7 @@
 """Decides how tests run the stages: as people do, each in a process of its own, on one small simulated marketplace."""
 
 import dataclasses
+import datetime
 import json
 import os
 import pathlib
@@ -50,6 +51,9 @@ class Road:
     index: pathlib.Path
     releases: pathlib.Path
     release: pathlib.Path
+    examples: pathlib.Path
+    ranking: pathlib.Path
+    ranked: pathlib.Path
     until: str
 
 
@@ -90,5 +94,14 @@ def build_road(folder: pathlib.Path, environment: Mapping[str, str]) -> Road:
     index = succeed("training", "index", *parts, "--out", str(folder / "indices"))
     parts += ["--index", index["path"], "--releases", str(folder / "releases")]
     release = succeed("training", "publish", *parts)
-    made, model, vectors, bundle = (pathlib.Path(told["path"]) for told in (dataset.result, candidate, index, release))
-    return Road(logs, made, model, vectors, folder / "releases", bundle, until)
+    # So that there are more lists than a day of so few users gives: the model was trained on some of their views.
+    start = (datetime.datetime.fromisoformat(until) - datetime.timedelta(days=2)).isoformat()
+    played = ("--release", release["path"], "--logs", str(logs), "--from", start, "--to", until, "--sample", "1")
+    examples = succeed("services", "replay", *played, "--candidates", "60", "--examples", str(folder / "examples"))
+    short = ("--epochs", "2", "--batch-articles", "400", "--hidden", "16", "--expert", "8", "--attention", "4")
+    ranking = succeed("training", "ranking", "--examples", examples["path"], *work, *short)
+    parts[-1] = str(folder / "ranked")
+    ranked = succeed("training", "publish", *parts, "--ranking", ranking["path"])
+    told = (dataset.result, candidate, index, release, examples, ranking, ranked)
+    made, model, vectors, bundle, lists, ranks, whole = (pathlib.Path(one["path"]) for one in told)
+    return Road(logs, made, model, vectors, folder / "releases", bundle, lists, ranks, whole, until)

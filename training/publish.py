@@ -13,7 +13,7 @@ PARTS = {
     "dataset": ("catalogue.parquet", "popularity.parquet"),
     "candidate": ("towers",),
     "index": ("articles.faiss", "vectors.npy", "tokens.npy", "warmup.json"),
-    "ranking": ("ranking",),
+    "ranking": ("ranking", "ranking_warmup.npz"),
 }
 OPTIONAL = ("ranking",)
 

@@ -24,6 +24,7 @@ from training.ranker import RankerConfig, RankerNetwork
 from training.rules import require_positive
 
 KIND, MODEL = "ranking", "ranking"
+WARMUP = 4
 Logits = npt.NDArray[np.float64]
 
 
@@ -166,6 +167,21 @@ def unranked(lists: Lists) -> dict[str, float]:
     return {name: float(total / weight) for name, (total, weight) in totals.items()}
 
 
+def _write_warmup(path: pathlib.Path, exported: Exported, lists: Lists, tokens: tf.Variable) -> None:
+    """A few of the newest lists and their probabilities, for the service to check itself by."""
+    batch, _ = next(iter(lists.evaluate()))
+    batch = {name: values[:WARMUP] for name, values in batch.items()}
+    given = {
+        "features": batch["features"],
+        "candidates": tf.gather(tokens, batch["rows"]),
+        "history": tf.gather(tokens, batch["history"]),
+        "length": batch["length"],
+        "position": batch["position"],
+    }
+    stored = {**given, **exported.rank(**given)}
+    np.savez(path, **{name: values.numpy() for name, values in stored.items()})
+
+
 def _build(
     draft: artifact.Draft, folder: pathlib.Path, examples: artifact.Manifest, config: Config, work: pathlib.Path
 ) -> None:
@@ -175,6 +191,7 @@ def _build(
     fitted, known = calibrations(estimator, lists, config.calibration_bins)
     exported = Exported(network, fitted, len(examples.contents["features"]), history)
     tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())
+    _write_warmup(draft.folder / "ranking_warmup.npz", exported, lists, network.tokens)
     (draft.folder / "history.json").write_text(json.dumps(result.history, indent=1), encoding="utf-8")
     draft.contents |= {
         "features": examples.contents["features"],
