@@ -6,12 +6,14 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
 from preprocessing import artifact
+from training import workers
 from training.articles import Articles
 from training.dataset import Dataset, open_dataset
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
@@ -23,6 +25,10 @@ from training.network import CandidateNetwork, NetworkConfig
 from training.optimizer import AdamConfig, LearningRate
 from training.rules import require_positive
 from training.sampling import NegativeSampler
+from training.workers import Workers
+
+# Keeps the noise of one worker apart from that of the others.
+WORKER_SALT = 1_000_003
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +83,25 @@ def run(args: argparse.Namespace) -> int:
         path = artifact.join(args.out, identity.id)
         reused = artifact.exists(path)
         if not reused:
-            work = pathlib.Path(args.work) / identity.id
+            crew, work = workers.of_environment(), pathlib.Path(args.work) / identity.id
+            if crew.index:
+                return join_in(crew, lambda: train(dataset, config, work_of(crew, work), crew)[2])
             with artifact.create(path, identity) as draft:
-                _build(draft, dataset, config, work)
+                _build(draft, dataset, config, work, crew)
             forget_checkpoints(work)
     manifest = artifact.read_manifest(path, "candidate")
     print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
     return 0
 
 
-def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[CandidateNetwork, Inputs, TrainResult]:
-    """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights."""
+def train(
+    dataset: Dataset, config: Config, work: pathlib.Path, crew: Workers | None = None
+) -> tuple[CandidateNetwork, Inputs, TrainResult]:
+    """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights.
+
+    `crew`: the processes that share the work, this one alone when not given.
+    """
+    crew = crew or workers.Alone()
     inputs = Inputs(dataset, config.network.history, config.inputs, config.seed)
 
     def build(params: Config, step: tf.Variable) -> CandidateNetwork:
@@ -95,12 +109,14 @@ def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[Candida
         sampler = NegativeSampler(inputs.training_views, params.network.uniform_share, params.seed)
         sizes = {name: int(entry["size"]) for name, entry in dataset.contents["vocabularies"].items()}
         sizes["title"] = int(dataset.contents["title_buckets"])
-        return CandidateNetwork(params.network, articles, sampler, sizes, inputs.eval_from, params.seed, step)
+        noise = params.seed + WORKER_SALT * crew.index
+        return CandidateNetwork(params.network, articles, sampler, sizes, inputs.eval_from, noise, step)
 
     steps = config.max_steps(inputs.views)
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
     optimizer = AdamConfig(rate, clip_norm=config.clip_norm)
-    estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=config.eval_every), optimizer)
+    run_config = RunConfig(work, config.seed, save_every_steps=config.eval_every, workers=crew)
+    estimator = Estimator(build, config, run_config, optimizer)
     evaluation = EvalSpec(inputs.evaluate, config.eval_every, config.metric, config.patience)
     result = train_and_evaluate(estimator, TrainSpec(inputs.train, steps), evaluation)
     network = estimator.network
@@ -109,8 +125,19 @@ def train(dataset: Dataset, config: Config, work: pathlib.Path) -> tuple[Candida
     return network, inputs, result
 
 
-def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathlib.Path) -> None:
-    network, inputs, result = train(dataset, config, work)
+def join_in(crew: Workers, train_along: Callable[[], TrainResult]) -> int:
+    """What a worker does that is not the first: it trains along and leaves the writing to the first."""
+    print(json.dumps({"worker": crew.index, "steps": train_along().steps}))
+    return 0
+
+
+def work_of(crew: Workers, work: pathlib.Path) -> pathlib.Path:
+    """The folder of a worker's own checkpoints."""
+    return work / f"worker-{crew.index}" if crew.index else work
+
+
+def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathlib.Path, crew: Workers) -> None:
+    network, inputs, result = train(dataset, config, work, crew)
     export_towers(network, dataset, draft.folder / "towers")
     pq.write_table(_queries(dataset, inputs), draft.folder / "queries.parquet")
     (draft.folder / "history.json").write_text(json.dumps(result.history, indent=1), encoding="utf-8")

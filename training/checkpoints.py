@@ -109,5 +109,12 @@ def newest(model_dir: pathlib.Path) -> tuple[str | None, int]:
     return None, 0
 
 
+def checkpoint_at(model_dir: pathlib.Path, step: int) -> str | None:
+    """Path of the checkpoint of a step, None where there is none."""
+    state = tf.train.get_checkpoint_state(str(model_dir))
+    paths = state.all_model_checkpoint_paths if state else []
+    return next((path for path in paths if int(path.rpartition("-")[2]) == step), None)
+
+
 def _series(checkpoint: tf.train.Checkpoint, folder: pathlib.Path, keep: int) -> tf.train.CheckpointManager:
     return tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep, checkpoint_name=_NAME)

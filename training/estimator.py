@@ -20,6 +20,7 @@ import tensorflow as tf
 from training.exporter import Exporter
 from training.optimizer import AdamConfig, SparseAdam
 from training.rules import require
+from training.workers import Alone, Workers
 
 Tensors = Any  # a tensor, or a nested structure of them as tf.data yields it
 Batch = tuple[Tensors, Tensors]  # features, labels; {} where there are none
@@ -39,7 +40,8 @@ class EstimatorSpec:
 
     `loss`: scalar. `predictions`: name -> tensor. `eval_metric_sums`: name -> (sum over the batch, sum of weights),
     scalars; a metric is the quotient of both over all batches. `examples`: how many training examples the batch
-    holds, for examples/s; None: the first dimension of the features.
+    holds, for examples/s; None: the first dimension of the features. `weight`: what the loss is a mean over, by which
+    several workers weigh theirs; None: the examples.
     """
 
     mode: Mode
@@ -47,6 +49,7 @@ class EstimatorSpec:
     predictions: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     eval_metric_sums: Mapping[str, tuple[tf.Tensor, tf.Tensor]] = dataclasses.field(default_factory=dict)
     examples: tf.Tensor | None = None
+    weight: tf.Tensor | None = None
 
     def __post_init__(self) -> None:
         given = {Mode.TRAIN: self.loss is not None, Mode.EVAL: self.eval_metric_sums, Mode.PREDICT: self.predictions}
@@ -96,6 +99,7 @@ class RunConfig:
     keep_checkpoints: int = 2
     threads: int | None = None
     progress_seconds: float = 30.0
+    workers: Workers = dataclasses.field(default_factory=Alone)
 
     def __post_init__(self) -> None:
         require("seed", self.seed, self.seed >= 0, "an integer >= 0")
@@ -141,6 +145,7 @@ class Estimator:
 
     def __init__(self, build_fn: BuildFn, params: Any, config: RunConfig, optimizer: AdamConfig) -> None:
         _set_threads(config.threads)
+        self.workers = config.workers
         keras.utils.set_random_seed(config.seed)
         self.params = params
         self.config = config
@@ -205,10 +210,12 @@ class Estimator:
         with tf.GradientTape() as tape:
             spec = self.network.model_fn(features, labels, Mode.TRAIN, self.params)
         gradients = tape.gradient(spec.loss, self.optimizer.targets)
+        examples = tf.shape(tf.nest.flatten(features)[0])[0] if spec.examples is None else spec.examples
+        weight = examples if spec.weight is None else spec.weight
+        loss, gradients = self.workers.combine(spec.loss, gradients, weight)
         norm = self.optimizer.apply(gradients, self.step + 1)
         self.step.assign_add(1)
-        examples = tf.shape(tf.nest.flatten(features)[0])[0] if spec.examples is None else spec.examples
-        return spec.loss, norm, examples
+        return loss, norm, examples
 
     def _evaluate(self, features: Tensors, labels: Tensors) -> Mapping[str, tuple[tf.Tensor, tf.Tensor]]:
         return self.network.model_fn(features, labels, Mode.EVAL, self.params).eval_metric_sums

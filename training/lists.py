@@ -52,7 +52,7 @@ class Lists:
         """Raises ValueError where there is nothing to train on or to evaluate with."""
         small = [name for name in COLUMNS if name != "features"]
         table = pq.read_table(folder / LISTS, columns=small)
-        self._config, self._seed, self._history_length = config, seed, history
+        self._config, self._seed, self.history = config, seed, history
         self._offsets = _offsets(table["rows"])
         self._rows = _flat(table["rows"], np.int32)
         self._position = _flat(table["position"], np.int32)
@@ -105,7 +105,7 @@ class Lists:
             "features": tf.TensorSpec([None, None, names], tf.float32),
             "rows": tf.TensorSpec([None, None], tf.int32),
             "position": tf.TensorSpec([None, None], tf.int32),
-            "history": tf.TensorSpec([None, self._history_length], tf.int32),
+            "history": tf.TensorSpec([None, self.history], tf.int32),
             "length": tf.TensorSpec([None, 2], tf.int32),
             "mean": tf.TensorSpec([None, names], tf.float32),
             "labels": tf.TensorSpec([None, None, len(GOALS)], tf.float32),
@@ -136,8 +136,8 @@ class Lists:
         inside = np.arange(lengths.max()) < lengths[:, None]
         places = np.where(inside, starts[:, None] + np.arange(lengths.max()), 0)
         views = self._views_offsets[lists + 1] - self._views_offsets[lists]
-        known = np.arange(self._history_length) < views[:, None]
-        at = np.where(known, self._views_offsets[lists][:, None] + np.arange(self._history_length), 0)
+        known = np.arange(self.history) < views[:, None]
+        at = np.where(known, self._views_offsets[lists][:, None] + np.arange(self.history), 0)
         return {
             "features": self._features[places] * inside[..., None],
             "rows": self._rows[places] * inside,

@@ -3,16 +3,16 @@
 import dataclasses
 import itertools
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from training.checkpoints import Checkpoints, newest
+from training.checkpoints import Checkpoints, checkpoint_at, newest
 from training.estimator import Batch, Estimator, EvalSpec, TrainInputFn, TrainSpec
 from training.progress import Progress
+from training.workers import part_of
 
 
 class TrainingError(ValueError):
@@ -40,13 +40,14 @@ def train_and_evaluate(estimator: Estimator, train_spec: TrainSpec, eval_spec: E
     """Trains until `max_steps`, the end of the input or `patience`; leaves the best weights in the network.
 
     Goes on from the newest complete checkpoint in the model_dir and ends where an undisturbed run would have ended.
-    Raises TrainingError for an empty input, an unknown metric, a loss, gradient or metric that is not finite, and
-    where TF_CONFIG is set; ValueError where the checkpoints in the model_dir belong to another model.
+    Raises TrainingError for an empty input, an unknown metric, and a loss, gradient or metric that is not finite;
+    ValueError where the checkpoints in the model_dir belong to another model.
     """
-    if os.environ.get("TF_CONFIG"):
-        raise TrainingError("TF_CONFIG is set: training on several workers is not supported by this version")
-    path, start = newest(estimator.config.model_dir)
+    workers = estimator.workers
+    path, start = _agreed(estimator)
     dataset = train_spec.input_fn(start)
+    if workers.count > 1:
+        dataset = dataset.map(lambda *batch: part_of(batch, workers))
     batches = _prepare(estimator, dataset, start, train_spec.input_fn, eval_spec)
     checkpoints = Checkpoints(estimator)
     if path is not None:
@@ -58,6 +59,19 @@ def train_and_evaluate(estimator: Estimator, train_spec: TrainSpec, eval_spec: E
     for exporter in eval_spec.exporters:
         exporter.export(estimator.network, estimator.config.model_dir)
     return run.result()
+
+
+def _agreed(estimator: Estimator) -> tuple[str | None, int]:
+    """The newest checkpoint that all workers have, which are killed at different moments."""
+    folder = estimator.config.model_dir
+    path, start = newest(folder)
+    least = estimator.workers.least(start)
+    if least == start:
+        return path, start
+    path = checkpoint_at(folder, least) if least else None
+    if least and path is None:
+        raise TrainingError(f"another worker's newest checkpoint is of step {least}, {folder} has none of that step")
+    return path, least
 
 
 def _prepare(

@@ -85,7 +85,8 @@ class RankerNetwork(keras.layers.Layer):
         if mode is Mode.EVAL:
             return EstimatorSpec(mode, eval_metric_sums=list_sums(logits[..., 0], features["labels"][..., 0], inside))
         loss = self._loss(logits, features["labels"], inside)
-        return EstimatorSpec(mode, loss=loss, examples=tf.reduce_sum(features["length"][:, 0]))
+        lists = tf.shape(logits)[0]
+        return EstimatorSpec(mode, loss=loss, examples=tf.reduce_sum(features["length"][:, 0]), weight=lists)
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
         loss = listwise_loss(logits[..., 0], labels[..., 0], inside)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from preprocessing import artifact
+from training import workers
 from training.calibration import Calibration, fit
-from training.candidate import forget_checkpoints
+from training.candidate import WORKER_SALT, forget_checkpoints, join_in, work_of
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
 from training.flags import config_flags, config_of
 from training.list_metrics import list_sums
@@ -22,6 +23,7 @@ from training.loop import TrainResult, train_and_evaluate
 from training.optimizer import AdamConfig, LearningRate
 from training.ranker import RankerConfig, RankerNetwork
 from training.rules import require_positive
+from training.workers import Workers
 
 KIND, MODEL = "ranking", "ranking"
 WARMUP = 4
@@ -77,9 +79,13 @@ def run(args: argparse.Namespace) -> int:
         path = artifact.join(args.out, identity.id)
         reused = artifact.exists(path)
         if not reused:
-            work = pathlib.Path(args.work) / identity.id
+            crew, work = workers.of_environment(), pathlib.Path(args.work) / identity.id
+            if crew.index:
+                lists = Lists(folder, int(examples.contents["history"]), config.lists, config.seed)
+                tokens, own = np.load(folder / TOKENS), work_of(crew, work)
+                return join_in(crew, lambda: train(lists, tokens, config, own, crew)[2])
             with artifact.create(path, identity) as draft:
-                _build(draft, folder, examples, config, work)
+                _build(draft, folder, examples, config, work, crew)
             forget_checkpoints(work)
     manifest = artifact.read_manifest(path, KIND)
     print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
@@ -87,18 +93,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train(
-    lists: Lists, tokens: npt.NDArray[np.float32], history: int, config: Config, work: pathlib.Path
+    lists: Lists, tokens: npt.NDArray[np.float32], config: Config, work: pathlib.Path, crew: Workers
 ) -> tuple[Estimator, RankerNetwork, TrainResult]:
-    """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights."""
+    """Trains, or goes on training, in the folder `work` with the processes of `crew`; the network that is returned
+    holds the best weights."""
 
     def build(params: Config, step: tf.Variable) -> RankerNetwork:
-        return RankerNetwork(params.ranker, tokens, lists.moments(), history, params.seed, step)
+        noise = params.seed + WORKER_SALT * crew.index
+        return RankerNetwork(params.ranker, tokens, lists.moments(), lists.history, noise, step)
 
     steps = config.epochs * lists.batches_of_epoch()
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
     optimizer = AdamConfig(rate, clip_norm=config.clip_norm, weight_decay=config.weight_decay)
     every = max(1, lists.batches_of_epoch() // config.evals_per_epoch)
-    estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=every), optimizer)
+    estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=every, workers=crew), optimizer)
     evaluation = EvalSpec(lists.evaluate, every, config.metric, config.patience)
     result = train_and_evaluate(estimator, TrainSpec(lists.train, steps), evaluation)
     network = estimator.network
@@ -183,11 +191,16 @@ def _write_warmup(path: pathlib.Path, exported: Exported, lists: Lists, tokens: 
 
 
 def _build(
-    draft: artifact.Draft, folder: pathlib.Path, examples: artifact.Manifest, config: Config, work: pathlib.Path
+    draft: artifact.Draft,
+    folder: pathlib.Path,
+    examples: artifact.Manifest,
+    config: Config,
+    work: pathlib.Path,
+    crew: Workers,
 ) -> None:
     history = int(examples.contents["history"])
     lists = Lists(folder, history, config.lists, config.seed)
-    estimator, network, result = train(lists, np.load(folder / TOKENS), history, config, work)
+    estimator, network, result = train(lists, np.load(folder / TOKENS), config, work, crew)
     fitted, known = calibrations(estimator, lists, config.calibration_bins)
     exported = Exported(network, fitted, len(examples.contents["features"]), history)
     tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())

@@ -144,8 +144,3 @@ def test_an_empty_input_is_refused(tmp_path: pathlib.Path) -> None:
 
 def test_an_unknown_metric_is_refused_before_the_first_step(tmp_path: pathlib.Path) -> None:
     assert fails(tmp_path, metric="HR@10") == "metric HR@10 is not among those of the model: error"
-
-
-def test_several_workers_are_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
-    assert "training on several workers is not supported by this version" in fails(tmp_path)
