@@ -151,4 +151,4 @@ def _share(candidates: Rows, viewed: Rows) -> Scores:
 
 def _log_hours(seconds: Scores) -> Scores:
     """log(1 + hours), NaN as a long time."""
-    return np.log1p(np.where(np.isnan(seconds), LONG_HOURS, seconds / HOUR_SECONDS))
+    return np.log1p(np.where(np.isnan(seconds), LONG_HOURS, np.maximum(seconds, 0) / HOUR_SECONDS))

@@ -37,13 +37,14 @@ def sampled_views(played: Log, start: int, sample: Sample) -> Mask:
     return asked
 
 
-def last_views(played: Log) -> Mask:
-    """[events]: the last view of each user with at least two."""
+def last_views(played: Log, back: int = 1) -> Mask:
+    """[events]: the last view of each user (`back` 2: the last but one) that has one before it."""
     views = played.of_kind("view")
-    users = played.users[views]
-    _, last_reversed, counts = np.unique(users[::-1], return_index=True, return_counts=True)
+    order = np.argsort(played.users[views], kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(played.users[views][order])), len(views) - 1) if len(views) else order
+    counts = np.diff(ends, prepend=-1)
     asked = np.zeros(len(played), np.bool_)
-    asked[views[len(views) - 1 - last_reversed[counts > 1]]] = True
+    asked[views[order[ends[counts > back] - back + 1]]] = True
     return asked
 
 

@@ -16,7 +16,7 @@ from services.features import Asker, Features
 from services.history import History, full_hour, history, of_rows, user_vectors
 from services.ranking import Ranking
 from services.release import Release
-from services.sources import PRESETS, Sources
+from services.sources import PRESETS, Preset, Sources
 from services.state import State
 from services.towers import Floats
 
@@ -107,11 +107,15 @@ class Recommender:
     """
 
     def __init__(
-        self, release: Release, state: State | None = None, preset: str = "marketplace", candidates: int = 200
+        self,
+        release: Release,
+        state: State | None = None,
+        preset: Preset = PRESETS["marketplace"],
+        candidates: int = 200,
     ) -> None:
-        """`preset` is a key of PRESETS: how the lists of a state are weighed against the model's. `candidates` is how
-        many are ranked for each answer, or as many as are asked for where those are more."""
-        self.release, self.state, self._weights, self._most = release, state, PRESETS[preset], candidates
+        """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
+        answer, or as many as are asked for where those are more."""
+        self.release, self.state, self._weights, self._most = release, state, preset.weights, candidates
         self._sources = Sources(state, release.catalogue) if state else None
         self.features = Features(state, release.catalogue, release.vectors) if state else None
         self._ranking = None

@@ -51,6 +51,7 @@ PROGRESS_SECONDS = 10
 LIVE_BEFORE = 7 * 24 * HOUR
 # So many questions of an instant are asked at once.
 AT_ONCE = 64
+_ALWAYS, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 TIME, LEAVE_ONE_OUT, LISTS = "time", "leave-one-out", "lists"
 
 
@@ -81,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     whole = newcomers.extended(release, first_versions(args.logs))
     if args.protocol == LEAVE_ONE_OUT:
         whole = _always_on_offer(whole)
-    recommender = Recommender(whole, State(), args.preset, args.candidates)
+    preset = PRESETS[args.preset]
+    recommender = Recommender(whole, State(preset.transition_half_life), preset, args.candidates)
     replay = Replay(recommender, played, args.candidates if args.examples else args.k)
     print(json.dumps(_write_examples(args, replay, start) if args.examples else _predict(args, replay, start)))
     return 0
@@ -99,10 +101,10 @@ class Replay:
         self._state = recommender.state
         self._users, self._regions = played.user_ids, [*played.region_ids, None]
 
-    def play(self, asked: Mask, asking: Asking, start: int, held_out: Mask | None = None) -> dict[str, Any]:
+    def play(self, asked: Mask, asking: Asking, start: int) -> dict[str, Any]:
         """Asks before each event of `asked` [events], the first of which is at or after `start` (microseconds).
 
-        What is `held_out` [events] never happens. Returns the figures of the run.
+        Returns the figures of the run.
         """
         began, announced, spent = time.perf_counter(), time.perf_counter(), 0.0
         told: collections.Counter[str] = collections.Counter()
@@ -117,17 +119,24 @@ class Replay:
                 told.update(asking.ask(some, [self._request(place) for place in some]))
             spent += time.perf_counter() - since
             for place in range(begin, end):
-                if held_out is None or not held_out[place]:
-                    self._apply(place, live_from)
+                self._apply(place, live_from)
             if time.perf_counter() - announced > PROGRESS_SECONDS:
                 announced = time.perf_counter()
                 LOGGER.info("%d of %d events played, %d questions", end, len(self.log), told.total())
-        return {
-            "targets": told.total(),
-            "degraded": dict(sorted(told.items())),
-            "answers_per_second": round(told.total() / spent, 1) if told else None,
-            "seconds": round(time.perf_counter() - began, 1),
-        }
+        return _figures(told, spent, began)
+
+    def play_and_ask(self, live: Mask, past: Mask, asked: Mask, asking: Asking) -> dict[str, Any]:
+        """Asks about the events of `asked` when all of `live` and of `past` have happened (all [events]), of which the
+        latter are known as history only. Returns the figures of the run."""
+        began = time.perf_counter()
+        for place in np.flatnonzero(live | past).tolist():
+            self._apply(place, _ALWAYS if live[place] else _NEVER)
+        told: collections.Counter[str] = collections.Counter()
+        places, since = np.flatnonzero(asked).tolist(), time.perf_counter()
+        for at in range(0, len(places), AT_ONCE):
+            some = places[at : at + AT_ONCE]
+            told.update(asking.ask(some, [self._request(place) for place in some]))
+        return _figures(told, time.perf_counter() - since, began)
 
     def _request(self, place: int) -> Request:
         return Request(
@@ -151,6 +160,15 @@ class Replay:
         self._state.apply(event, is_live=moment >= live_from)
 
 
+def _figures(told: collections.Counter[str], spent: float, began: float) -> dict[str, Any]:
+    return {
+        "targets": told.total(),
+        "degraded": dict(sorted(told.items())),
+        "answers_per_second": round(told.total() / spent, 1) if told else None,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
 def _predict(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
     if args.out is None:
         raise ReplayError("--out is missing, and so is --examples: one of them says where to write")
@@ -161,18 +179,23 @@ def _predict(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, 
             shown = Shown(played, lists, replay.rows)
             told = replay.play(lists.asked(), ForListScores(recommender, shown, scores), start)
         return {"out": args.out, **told}
-    asked, held_out = _asked(args, played, start)
     with Predictions(args.out) as predictions:
-        told = replay.play(asked, ForPredictions(recommender, played, predictions), start, held_out)
+        told = _ask(args, replay, ForPredictions(recommender, played, predictions), start)
     return {"out": args.out, **told}
 
 
-def _asked(args: argparse.Namespace, played: Log, start: int) -> tuple[Mask, Mask | None]:
-    """Before which views is asked, and which of all never happen."""
-    if args.protocol == LEAVE_ONE_OUT:
-        last = questions.last_views(played)
-        return last, last
-    return questions.sampled_views(played, start, _sample(args)), None
+def _ask(args: argparse.Namespace, replay: Replay, asking: Asking, start: int) -> dict[str, Any]:
+    """Before sampled views; or, leaving one out, about the last view of each user when all but the last two of each
+    are known, and the last but one to its own user. Examples are then of the last but one."""
+    played = replay.log
+    if args.protocol == TIME:
+        return replay.play(questions.sampled_views(played, start, _sample(args)), asking, start)
+    last, last_but_one = questions.last_views(played), questions.last_views(played, back=2)
+    nothing = np.zeros(len(played), np.bool_)
+    known = ~(last | last_but_one)
+    if args.examples:
+        return replay.play_and_ask(known, nothing, last_but_one, asking)
+    return replay.play_and_ask(known, last_but_one, last, asking)
 
 
 def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
@@ -198,9 +221,8 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
                 asking: Asking = ForListExamples(recommender, Shown(played, lists, replay.rows), outcomes, out)
                 told = replay.play(lists.asked(), asking, start)
             else:
-                asked, held_out = _asked(args, played, start)
                 asking = ForCandidateExamples(recommender, played, replay.rows, outcomes, out)
-                told = replay.play(asked, asking, start, held_out)
+                told = _ask(args, replay, asking, start)
         examples.finish(draft, out, recommender.release.tokens, recommender.release.dimensions.history)
         draft.figures |= told
     return {"id": identity.id, "path": path, "reused": reused, "lists": out.lists, "viewed": out.viewed, **told}

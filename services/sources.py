@@ -1,5 +1,6 @@
 """Decides what is found without the model: what is viewed now, what was viewed next by others, what is newest."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,18 +8,35 @@ import numpy as np
 from services.candidates import Candidates, Rows, Scores, Source
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility
-from services.live import SHORTEST_TREND
+from services.live import HOUR, SHORTEST_TREND
 from services.state import State
 
 NOW_IN_REGION: Source = "viewed_now_in_region"
 NOW: Source = "viewed_now"
 NEXT: Source = "viewed_next"
 NEWEST: Source = "newest_in_region"
-# Weights in the blend of all lists, by kind of logs; how they were chosen: docs/decisions/0007-candidate-sources.md.
-PRESETS: Mapping[str, Mapping[Source, float]] = {
-    "marketplace": {"two_tower": 1.0, NOW_IN_REGION: 0.1, NOW: 0.1, NEXT: 0.1, NEWEST: 0.1},
-    "shop-history": {"two_tower": 1.0, NOW_IN_REGION: 0.0, NOW: 0.0, NEXT: 0.0, NEWEST: 0.0},
-    "news": {"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0},
+
+
+# A half-life beside which all logs are short.
+NEVER_FORGETS = 10_000 * 24 * HOUR
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What suits a kind of logs: the weights of the lists in their blend, and the half-life (microseconds) of what was
+    viewed next."""
+
+    weights: Mapping[Source, float]
+    transition_half_life: int
+
+
+# How they were chosen: docs/decisions/0007-candidate-sources.md.
+PRESETS: Mapping[str, Preset] = {
+    "marketplace": Preset({"two_tower": 1.0, NOW_IN_REGION: 0.1, NOW: 0.1, NEXT: 0.1, NEWEST: 0.1}, 2 * HOUR),
+    "shop-history": Preset(
+        {"two_tower": 1.0, NOW_IN_REGION: 0.0, NOW: 0.0, NEXT: 1.0, NEWEST: 0.0}, 10_000 * 24 * HOUR
+    ),
+    "news": Preset({"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0}, 2 * HOUR),
 }
 # Of the last views of a history, newest first.
 _NEXT_WEIGHTS = (1.0, 0.5, 0.25)

@@ -8,7 +8,7 @@ from services.live import HOUR, Happened, Kind, Live
 from services.transitions import Transitions
 
 MOST_SEEN = 1000
-# Half-life of the transitions from one article to the next.
+# Half-life of the transitions from one article to the next, where nothing else is said.
 TRANSITION_HALF_LIFE = 2 * HOUR
 _COUNTED: Mapping[str, Kind] = {"view": "view", "like": "like", "chat": "chat", "impression": "impression"}
 
@@ -30,9 +30,10 @@ class Event(NamedTuple):
 class State:
     """All that changes while a release stays the same. Events come in the order (time, event id)."""
 
-    def __init__(self) -> None:
+    def __init__(self, transition_half_life: int = TRANSITION_HALF_LIFE) -> None:
+        """`transition_half_life` in microseconds."""
         self.live = Live()
-        self.transitions = Transitions(TRANSITION_HALF_LIFE)
+        self.transitions = Transitions(transition_half_life)
         self.impressions = Impressions()
         self._viewed: dict[str, list[int]] = {}
         self._hidden: dict[str, list[int]] = {}

@@ -151,7 +151,7 @@ class Quality:
         ]
         flags += ["--preset", self._preset_name(preset), "--seed", str(self.args.seed + 1)]
         if self.args.protocol == LEAVE_ONE_OUT:
-            flags += ["--logs", str(self.build / "logs"), "--protocol", LEAVE_ONE_OUT]
+            flags += ["--logs", str(self.args.logs), "--protocol", LEAVE_ONE_OUT]
         else:
             manifest = json.loads((pathlib.Path(model) / "manifest.json").read_text(encoding="utf-8"))
             start = np.datetime64(manifest["contents"]["trained_until"], "us")

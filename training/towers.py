@@ -121,7 +121,8 @@ class AttentionBlock(keras.layers.Layer):
             raise ValueError(f"dim is {dim}, which {heads} heads do not divide")
         self.heads, self.width = heads, dim // heads
         self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
-        self.qkv = keras.layers.Dense(3 * dim, name="qkv")
+        # A bias of the keys would change nothing: the softmax does not see it.
+        self.qkv = keras.layers.Dense(3 * dim, use_bias=False, name="qkv")
         self.merge = keras.layers.Dense(dim, name="merge")
         self.forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="forward_norm")
         self.widen = keras.layers.Dense(2 * dim, activation="gelu", name="widen")
