@@ -6,19 +6,20 @@ import numpy as np
 
 from services.candidates import Candidates, Rows, Scores, Source
 
-# Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009); their 60 lets long lists outvote the top of short ones.
-_RANK_OFFSET = 5
 
-
-def blend(lists: Sequence[Candidates], weights: Sequence[float], k: int) -> tuple[Rows, Scores, Sequence[Source]]:
-    """The up to `k` distinct rows with the largest sum of weight / (5 + place) over the lists, best first.
+def blend(
+    lists: Sequence[Candidates], weights: Sequence[float], k: int, offset: int
+) -> tuple[Rows, Scores, Sequence[Source]]:
+    """The up to `k` distinct rows with the largest sum of weight / (offset + place) over the lists, best first:
+    reciprocal rank fusion (Cormack, Clarke and Buettcher 2009). The larger the offset, the more an article gains by
+    being in several lists, and the less by standing at the top of one.
 
     Lists of weight 0 add nothing. Places count from 1, equal sums are ordered by row. The source is that of the largest
     part of the sum, the earlier list where two are equal.
     """
     rows = np.concatenate([np.empty(0, np.int64), *(found.rows for found in lists)])
     parts = np.concatenate(
-        [np.empty(0), *(w / (_RANK_OFFSET + 1 + np.arange(len(f))) for w, f in zip(weights, lists, strict=True))]
+        [np.empty(0), *(w / (offset + 1 + np.arange(len(f))) for w, f in zip(weights, lists, strict=True))]
     )
     origin = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
     kept = parts > 0

@@ -101,5 +101,7 @@ class Examples:
 def finish(draft: artifact.Draft, written: Examples, tokens: Floats, history: int) -> None:
     """Adds the tokens [articles, token_dim] that `rows` and `history` name, and describes the artifact."""
     np.save(draft.folder / TOKENS, tokens)
-    draft.contents |= {"features": list(Features.names()), "lists": written.lists, "history": history}
+    groups = {group: list(names) for group, names in Features.groups().items()}
+    draft.contents |= {"features": list(Features.names()), "groups": groups}
+    draft.contents |= {"lists": written.lists, "history": history}
     draft.figures |= {"lists": written.lists, "viewed": written.viewed}

@@ -5,7 +5,7 @@ or on the source that found it, so that any list of articles can be scored.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ FOLLOWED = 3
 LATELY = 5
 # A click-through of nothing known: one click in twenty impressions.
 PRIOR_CLICKS, PRIOR_IMPRESSIONS = 1.0, 20.0
+MOMENT = ("log_history", "log_hours_since_own_view", "hour_sine", "hour_cosine", "is_weekend", "log_views_1h")
 _RATED = ("1h", "6h", "24h")
 _MATCHED = ("region", "category", "seller")
 Column = npt.NDArray[np.floating]
@@ -68,13 +69,30 @@ class Features:
             "is_own_region",
             *(f"{name}_share" for name in _MATCHED),
             *(f"{name}_share_lately" for name in _MATCHED),
-            "log_history",
-            "log_hours_since_own_view",
-            "hour_sine",
-            "hour_cosine",
-            "is_weekend",
-            "log_views_1h",
+            *MOMENT,
         )
+
+    @staticmethod
+    def groups() -> Mapping[str, Sequence[str]]:
+        """What belongs together, for ablation: each feature is in one group."""
+        signals = [f"log_{name}" for name in Live.names()]
+        shown = ("log_click", "log_impression")
+        found = {
+            "two_tower": ["two_tower_score"],
+            "region_live": [name for name in signals if name.startswith("log_region")],
+            "click_through": [name for name in Features.names() if name.startswith(shown)],
+            "reactions": [name for name in signals if name.startswith(("log_like", "log_chat"))],
+            "next": [f"log_next_{place}" for place in range(1, FOLLOWED + 1)],
+            "own_impressions": ["log_own_impressions", "log_hours_since_own_impression"],
+            "age": ["log_age_hours"],
+            "price": ["log_price", "has_price", "price_gap"],
+            "region": ["is_own_region", "region_share", "region_share_lately"],
+            "category": ["category_share", "category_share_lately"],
+            "seller": ["seller_share", "seller_share_lately"],
+            "moment": list(MOMENT),
+        }
+        taken = {name for names in found.values() for name in names}
+        return {**found, "live": [name for name in Features.names() if name not in taken]}
 
     def of(self, asker: Asker, rows: Rows) -> Floats:
         """[n, names] for distinct rows [n], after all events so far."""

@@ -115,8 +115,8 @@ class Recommender:
     ) -> None:
         """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
         answer, or as many as are asked for where those are more."""
-        self.release, self.state, self._weights, self._most = release, state, preset.weights, candidates
-        self._sources = Sources(state, release.catalogue) if state else None
+        self.release, self.state, self._preset, self._most = release, state, preset, candidates
+        self._sources = Sources(state, release.catalogue, preset.followed) if state else None
         self.features = Features(state, release.catalogue, release.vectors) if state else None
         self._ranking = None
         if release.ranking and self.features:
@@ -218,7 +218,8 @@ class Recommender:
         else:
             region_id, wanted = case.request.region_id, self._wanted(case)
             lists = [model, *self._sources.find(case.history.rows, region_id, case.eligible, wanted)]
-            pool = Pool(*blend(lists, [self._weights[found.source] for found in lists], wanted))
+            weights = [self._preset.weights[found.source] for found in lists]
+            pool = Pool(*blend(lists, weights, wanted, self._preset.rank_offset))
         if nearest is None:
             pool = dataclasses.replace(pool, degraded=RETRIEVAL_FAILED)
         elif case.history.rows and len(nearest) < case.request.k:

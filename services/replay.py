@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if args.protocol == LEAVE_ONE_OUT:
         whole = _always_on_offer(whole)
     preset = PRESETS[args.preset]
-    recommender = Recommender(whole, State(preset.transition_half_life), preset, args.candidates)
+    recommender = Recommender(whole, State(preset.half_life, preset.reach), preset, args.candidates)
     replay = Replay(recommender, played, args.candidates if args.examples else args.k)
     print(json.dumps(_write_examples(args, replay, start) if args.examples else _predict(args, replay, start)))
     return 0

@@ -23,37 +23,47 @@ NEVER_FORGETS = 10_000 * 24 * HOUR
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """What suits a kind of logs: the weights of the lists in their blend, and the half-life (microseconds) of what was
-    viewed next."""
+    """What suits a kind of logs.
+
+    `weights` of the lists in their blend, and its `rank_offset`; `half_life` (microseconds) of what was viewed next,
+    `reach`: how many views later still count as next; `followed`: weights of the last views of a history, newest first,
+    when it is asked what follows them.
+    """
 
     weights: Mapping[Source, float]
-    transition_half_life: int
+    half_life: int = 2 * HOUR
+    reach: int = 1
+    followed: Sequence[float] = (1.0, 0.5, 0.25)
+    rank_offset: int = 5
 
 
 # How they were chosen: docs/decisions/0007-candidate-sources.md.
 PRESETS: Mapping[str, Preset] = {
-    "marketplace": Preset({"two_tower": 1.0, NOW_IN_REGION: 0.1, NOW: 0.1, NEXT: 0.1, NEWEST: 0.1}, 2 * HOUR),
+    "marketplace": Preset({"two_tower": 1.0, NOW_IN_REGION: 0.1, NOW: 0.1, NEXT: 0.1, NEWEST: 0.1}),
+    "news": Preset({"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0}),
     "shop-history": Preset(
-        {"two_tower": 1.0, NOW_IN_REGION: 0.0, NOW: 0.0, NEXT: 1.0, NEWEST: 0.0}, 10_000 * 24 * HOUR
+        {"two_tower": 1.0, NOW_IN_REGION: 0.0, NOW: 0.0, NEXT: 1.0, NEWEST: 0.0},
+        half_life=NEVER_FORGETS,
+        reach=5,
+        followed=(1.0, 0.7, 0.5, 0.35, 0.25, 0.17),
+        rank_offset=60,
     ),
-    "news": Preset({"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0}, 2 * HOUR),
 }
-# Of the last views of a history, newest first.
-_NEXT_WEIGHTS = (1.0, 0.5, 0.25)
 
 
 class Sources:
     """Finds candidates in the state of the service; each list is best first and holds eligible articles only."""
 
-    def __init__(self, state: State, catalogue: Catalogue) -> None:
-        self._state, self._newest = state, _Newest(catalogue)
+    def __init__(self, state: State, catalogue: Catalogue, followed: Sequence[float]) -> None:
+        """`followed`: see Preset."""
+        self._state, self._newest, self._followed = state, _Newest(catalogue), followed
 
     def find(self, history: Sequence[int], region_id: str | None, eligible: Eligibility, k: int) -> list[Candidates]:
         """Up to `k` of each source, for a history of rows, oldest first."""
-        live, last = self._state.live, list(history[-len(_NEXT_WEIGHTS) :])[::-1]
+        live, last = self._state.live, list(history[-len(self._followed) :])[::-1]
         found = [
             (NOW, *live.viewed(SHORTEST_TREND)),
-            (NEXT, *self._state.transitions.successors(last, _NEXT_WEIGHTS[: len(last)])),
+            (NEXT, *self._state.transitions.successors(last, self._followed[: len(last)])),
         ]
         if region_id is not None:
             found.append((NOW_IN_REGION, *live.viewed_in(region_id, SHORTEST_TREND)))

@@ -30,10 +30,10 @@ class Event(NamedTuple):
 class State:
     """All that changes while a release stays the same. Events come in the order (time, event id)."""
 
-    def __init__(self, transition_half_life: int = TRANSITION_HALF_LIFE) -> None:
-        """`transition_half_life` in microseconds."""
+    def __init__(self, half_life: int = TRANSITION_HALF_LIFE, reach: int = 1) -> None:
+        """`half_life` (microseconds) of what was viewed next, `reach`: how many views later still count as next."""
         self.live = Live()
-        self.transitions = Transitions(transition_half_life)
+        self.transitions, self._reach = Transitions(half_life), reach
         self.impressions = Impressions()
         self._viewed: dict[str, list[int]] = {}
         self._hidden: dict[str, list[int]] = {}
@@ -68,7 +68,9 @@ class State:
         self._last_view[event.user_id] = event.time
         viewed = self._viewed.setdefault(event.user_id, [])
         if is_live and viewed and viewed[-1] != event.row:
-            self.transitions.add(viewed[-1], event.row, event.time)
+            for distance, before in enumerate(viewed[: -self._reach - 1 : -1], start=1):
+                if before != event.row:
+                    self.transitions.add(before, event.row, event.time, 1 / distance)
         viewed.append(event.row)
         if len(viewed) > 2 * MOST_SEEN:
             del viewed[:-MOST_SEEN]

@@ -21,9 +21,9 @@ class Transitions:
         self._next: dict[int, dict[int, float]] = {}
         self._origin: int | None = None
 
-    def add(self, before: int, row: int, time: int) -> None:
-        """A view of `row` at `time` (microseconds) by somebody whose last view was one of `before`."""
-        weight = self._weight(time)
+    def add(self, before: int, row: int, time: int, part: float = 1.0) -> None:
+        """A view of `row` at `time` (microseconds) by somebody who had viewed `before`; `part` of it counts."""
+        weight = part * self._weight(time)
         successors = self._next.setdefault(before, {})
         successors[row] = successors.get(row, 0.0) + weight
         if len(successors) > MOST_SUCCESSORS:

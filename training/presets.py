@@ -19,18 +19,20 @@ NEWS_FROM, MARKETPLACE_FROM = 0.3, 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Flags of `training candidate` and of `training ranking`, how many candidates are ranked, and about how many lists
-    the ranking learns from. How they were chosen: docs/decisions/0008-ranking.md."""
+    """Flags of `training candidate` and of `training ranking`, how many candidates are ranked, which newest part of the
+    views the ranking learns from, and about how many lists of it. How they were chosen: docs/decisions/0008-ranking.md.
+    """
 
     candidate: Sequence[str] = ()
     ranking: Sequence[str] = ()
     candidates: int = 200
+    ranking_share: float = 0.034
     lists: int = 30_000
 
 
 PRESETS: Mapping[str, Preset] = {
     "marketplace": Preset(),
-    "news": Preset(candidates=300),
+    "news": Preset(ranking=("--without", "attention"), candidates=300, ranking_share=0.14),
     "shop-history": Preset(
         candidate=(
             "--dim", "128", "--blocks", "2", "--dropout", "0.5", "--negatives", "1024", "--id-dropout", "0",

@@ -22,8 +22,8 @@ from training.road import Road, StageError
 from training.targets import LEAVE_ONE_OUT, TIME, last_views, microseconds, read_views
 
 LISTS = "lists"
-# Newest part of the views that the ranking learns from, and the candidate model does not, at least and at most.
-RANKING_SHARES = (0.034, 0.35)
+# Newest part of the views that the ranking learns from where lists were shown, and the candidate model does not.
+LISTS_SHARES = (0.03, 0.35)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +115,7 @@ class Quality:
         """Paths of a release without a ranking stage and, where that is any better, of one with it."""
         seed, folder = ("--seed", str(self.args.seed)), self.build / "models"
         places = ("--out", str(folder), "--work", str(self.build / "work"))
-        held_out = self._held_out()
+        held_out = self._held_out(preset)
         model = self._stage(
             "candidate", "training", "candidate", "--dataset", dataset, *places, *preset.candidate, *held_out, *seed
         )
@@ -131,11 +131,11 @@ class Quality:
         ranked = self._stage("publish ranked", "training", "publish", *parts, "--ranking", ranking["path"])["path"]
         return {"candidates": first, "ranked": ranked}
 
-    def _held_out(self) -> tuple[str, ...]:
+    def _held_out(self, preset: Preset) -> tuple[str, ...]:
         """Which views the candidate model is not trained on: the ranking learns from them."""
         if self.args.protocol == LEAVE_ONE_OUT:
             return ("--held-out", "last-view")
-        share = RANKING_SHARES[0]
+        share = preset.ranking_share
         if self.args.protocol == LISTS:
             share = _share_since_first_list(self.args.logs, microseconds("--from", self.args.start))
         return ("--eval-share", f"{share:.4f}")
@@ -240,7 +240,7 @@ def _share_since_first_list(logs: pathlib.Path, end: int) -> float:
     if not (shown & (times < end)).any():
         raise StageError(f"{logs / 'events.parquet'} has no list that was shown before --from: nothing to learn from")
     first = int(times[shown].min())
-    return float(np.clip((views & (times >= first)).sum() / views.sum(), *RANKING_SHARES))
+    return float(np.clip((views & (times >= first)).sum() / views.sum(), *LISTS_SHARES))
 
 
 __all__ = ["Quality", "add_arguments", "presets", "run"]

@@ -2,7 +2,8 @@
 each candidate, experts shared by several goals."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +17,8 @@ from training.rules import require, require_positive
 from training.towers import StatelessDropout
 
 Features = dict[str, tf.Tensor]
+# The group of what attention tells, for `without`.
+ATTENTION = "attention"
 # What a feature may be away from its mean, in standard deviations.
 FURTHEST = 5.0
 
@@ -25,6 +28,7 @@ class RankerConfig:
     """Size and goals of the ranking model.
 
     `attention`: width of query, key and value of the history's attention; `experts` of `hidden` and `expert` units;
+    `without`: groups of features that are not looked at, or names of features, separated by commas;
     `pointwise`: weight of the cross-entropy of each article beside that of the list, which makes probabilities of
     scores; `dwell`, `like`, `chat`: weights of these losses beside the view's; `positions`: how many have a bias.
     """
@@ -39,12 +43,31 @@ class RankerConfig:
     like: float = 0.1
     chat: float = 0.1
     positions: int = 50
+    without: str = ""
 
     def __post_init__(self) -> None:
         require_positive(self, "attention", "experts", "hidden", "expert", "positions")
         require("dropout", self.dropout, 0 <= self.dropout < 1, "a number from 0 to below 1")
         for name in ("pointwise", "dwell", "like", "chat"):
             require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+
+
+class Seen(NamedTuple):
+    """What of the examples is looked at: which features, [names], 0 or 1; and the history's attention, or not."""
+
+    features: npt.NDArray[np.float32]
+    attention: bool = True
+
+    @classmethod
+    def of(cls, examples: Mapping[str, Any], without: str) -> "Seen":
+        """`examples`: contents of the artifact, with `features` and `groups`. Raises ValueError for a name in `without`
+        that is neither."""
+        names, groups = list(examples["features"]), {**examples["groups"], ATTENTION: []}
+        left_out = [name for name in without.split(",") if name]
+        for name in left_out:
+            require("without", name, name in groups or name in names, f"of {', '.join([*groups, *names])}")
+        hidden = {feature for name in left_out for feature in groups.get(name, [name])}
+        return cls(np.array([name not in hidden for name in names], np.float32), ATTENTION not in left_out)
 
 
 class RankerNetwork(keras.layers.Layer):
@@ -55,6 +78,7 @@ class RankerNetwork(keras.layers.Layer):
         config: RankerConfig,
         tokens: npt.NDArray[np.float32],
         moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+        seen: Seen,
         history: int,
         seed: int,
         step: tf.Variable,
@@ -62,7 +86,7 @@ class RankerNetwork(keras.layers.Layer):
         super().__init__(name="ranker")
         self.config, self.seed, self.step = config, seed, step
         self.tokens = tf.Variable(tokens, trainable=False, name="tokens")
-        self.scorer = Scorer(config, moments, history, name="scorer")
+        self.scorer = Scorer(config, moments, seen, history, name="scorer")
 
     def model_fn(self, features: Features, labels: Any, mode: Mode, params: Any) -> EstimatorSpec:
         """Batches of `training.lists`, whose labels are among the features."""
@@ -103,14 +127,16 @@ class Scorer(keras.layers.Layer):
     token_dim] oldest first, `length` [lists, 2] (articles, views), `position` [lists, articles], 0 where it is not
     known -> logits [lists, articles, goals].
 
-    Each feature is taken as it is and beside the mean of its list. Experts are shared by the goals, each of which
-    weighs them by the article (MMoE: Ma et al. 2018). The bias of a position is added to the view's logit only, and
-    is 0 for position 0, which is how it is asked when serving.
+    Each feature that is `seen` is taken as it is and beside the mean of its list. Experts are shared by the goals, each
+    of which weighs them by the article (MMoE: Ma et al. 2018). The bias of a position is added to the view's logit
+    only, and is 0 for position 0, which is how it is asked when serving.
     """
 
-    def __init__(self, config: RankerConfig, moments: Any, history: int, name: str | None = None) -> None:
+    def __init__(self, config: RankerConfig, moments: Any, seen: Seen, history: int, name: str | None = None) -> None:
         super().__init__(name=name)
         mean, deviation = moments
+        self.seen = tf.Variable(seen.features, trainable=False, name="seen")
+        self.attends = seen.attention
         self.mean = tf.Variable(mean, trainable=False, name="mean")
         self.deviation = tf.Variable(deviation, trainable=False, name="deviation")
         self.attention = TargetAttention(config.attention, history, name="attention")
@@ -134,8 +160,10 @@ class Scorer(keras.layers.Layer):
         seed: Any = None,
     ) -> tf.Tensor:
         own, usual = self._standard(features), self._standard(list_mean)[:, tf.newaxis, :]
-        attended = self.attention(candidates, history, length[:, 1])
-        seen = self.dropout(tf.concat([own, own - usual, attended], axis=-1), seed)
+        parts = [own * self.seen, (own - usual) * self.seen]
+        if self.attends:
+            parts.append(self.attention(candidates, history, length[:, 1]))
+        seen = self.dropout(tf.concat(parts, axis=-1), seed)
         pairs = zip(self.hidden, self.experts, strict=True)
         experts = tf.stack([expert(hidden(seen)) for hidden, expert in pairs], axis=2)
         logits = []
@@ -154,8 +182,10 @@ class TargetAttention(keras.layers.Layer):
     """What of a history speaks for each candidate (DIN: Zhou et al. 2018), by the dot product of projected tokens; an
     MLP a pair would cost 0.2 GFLOP a request.
 
-    Returns [lists, articles, 2 width + 2]: the candidate's projection times what it attends to, the projection, the
-    sum of the product, and the largest agreement with one view; zeros where there is no history.
+    Returns [lists, articles, 2]: the dot product with what the candidate attends to, and with the view that it is
+    closest to; zeros where there is no history. The projections themselves are not passed on: they let the model learn
+    by heart which articles were popular, and cost more on the next day than attention gave
+    (docs/decisions/0008-ranking.md).
     """
 
     def __init__(self, width: int, history: int, name: str | None = None) -> None:
@@ -173,11 +203,9 @@ class TargetAttention(keras.layers.Layer):
         known = tf.sequence_mask(views, tf.shape(history)[1])[:, tf.newaxis, :]
         biased = logits + tf.gather(tf.convert_to_tensor(self.recency), back)[:, tf.newaxis, :]
         weights = tf.nn.softmax(tf.where(known, biased, tf.float32.min / 2)) * tf.cast(known, tf.float32)
-        attended = query * tf.matmul(weights, key)
-        any_known = tf.cast(views > 0, tf.float32)[:, tf.newaxis, tf.newaxis]
-        closest = tf.reduce_max(tf.where(known, logits, tf.float32.min / 2), axis=-1, keepdims=True)
-        agreement = tf.reduce_sum(attended, axis=-1, keepdims=True)
-        return tf.concat([attended, query, agreement, tf.where(any_known > 0, closest, 0.0)], axis=-1)
+        agreement = tf.reduce_sum(query * tf.matmul(weights, key), axis=-1)
+        closest = tf.reduce_max(tf.where(known, logits, tf.float32.min / 2), axis=-1)
+        return tf.stack([agreement, tf.where(views[:, tf.newaxis] > 0, closest, 0.0)], axis=-1)
 
 
 def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:

@@ -21,7 +21,7 @@ from training.list_metrics import list_sums
 from training.lists import GOALS, TOKENS, Lists, ListsConfig
 from training.loop import TrainResult, train_and_evaluate
 from training.optimizer import AdamConfig, LearningRate
-from training.ranker import RankerConfig, RankerNetwork
+from training.ranker import RankerConfig, RankerNetwork, Seen
 from training.rules import require_positive
 from training.workers import Workers
 
@@ -82,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
             crew, work = workers.of_environment(), pathlib.Path(args.work) / identity.id
             if crew.index:
                 lists = Lists(folder, int(examples.contents["history"]), config.lists, config.seed)
+                seen = Seen.of(examples.contents, config.ranker.without)
                 tokens, own = np.load(folder / TOKENS), work_of(crew, work)
-                return join_in(crew, lambda: train(lists, tokens, config, own, crew)[2])
+                return join_in(crew, lambda: train(lists, tokens, seen, config, own, crew)[2])
             with artifact.create(path, identity) as draft:
                 _build(draft, folder, examples, config, work, crew)
             forget_checkpoints(work)
@@ -93,14 +94,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train(
-    lists: Lists, tokens: npt.NDArray[np.float32], config: Config, work: pathlib.Path, crew: Workers
+    lists: Lists, tokens: npt.NDArray[np.float32], seen: Seen, config: Config, work: pathlib.Path, crew: Workers
 ) -> tuple[Estimator, RankerNetwork, TrainResult]:
     """Trains, or goes on training, in the folder `work` with the processes of `crew`; the network that is returned
     holds the best weights."""
 
     def build(params: Config, step: tf.Variable) -> RankerNetwork:
         noise = params.seed + WORKER_SALT * crew.index
-        return RankerNetwork(params.ranker, tokens, lists.moments(), lists.history, noise, step)
+        return RankerNetwork(params.ranker, tokens, lists.moments(), seen, lists.history, noise, step)
 
     steps = config.epochs * lists.batches_of_epoch()
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
@@ -200,7 +201,8 @@ def _build(
 ) -> None:
     history = int(examples.contents["history"])
     lists = Lists(folder, history, config.lists, config.seed)
-    estimator, network, result = train(lists, np.load(folder / TOKENS), config, work, crew)
+    seen = Seen.of(examples.contents, config.ranker.without)
+    estimator, network, result = train(lists, np.load(folder / TOKENS), seen, config, work, crew)
     fitted, known = calibrations(estimator, lists, config.calibration_bins)
     exported = Exported(network, fitted, len(examples.contents["features"]), history)
     tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())

@@ -12,7 +12,7 @@ def _list(source: str, *rows: int) -> Candidates:
 
 def test_places_are_added_up() -> None:
     """3: 1/6 + 2/7 = .452; 7: 2/6 = .333; 9: 2/8 = .25; 1: 1/7 = .143."""
-    rows, scores, sources = blend([_list("two_tower", 3, 1), _list("popular", 7, 3, 9)], [1.0, 2.0], 10)
+    rows, scores, sources = blend([_list("two_tower", 3, 1), _list("popular", 7, 3, 9)], [1.0, 2.0], 10, 5)
     assert rows.tolist() == [3, 7, 9, 1]
     assert np.allclose(scores, [1 / 6 + 2 / 7, 2 / 6, 2 / 8, 1 / 7])
     assert sources == ["popular", "popular", "popular", "two_tower"]
@@ -28,10 +28,10 @@ def test_no_more_than_asked_for_and_equal_ones_by_row() -> None:
 
 
 def test_a_list_of_weight_0_adds_nothing() -> None:
-    rows, _, _ = blend([_list("two_tower", 5), _list("popular", 2)], [1.0, 0.0], 2)
+    rows, _, _ = blend([_list("two_tower", 5), _list("popular", 2)], [1.0, 0.0], 2, 5)
     assert rows.tolist() == [5]
 
 
 def test_nothing_of_nothing() -> None:
-    rows, scores, sources = blend([_list("two_tower")], [1.0], 5)
+    rows, scores, sources = blend([_list("two_tower")], [1.0], 5, 5)
     assert (len(rows), len(scores), len(sources)) == (0, 0, 0)

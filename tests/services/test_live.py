@@ -13,6 +13,7 @@ from services.state import MOST_SEEN, Event, State
 from tests.services.tiny import plain_catalogue
 
 MINUTE = 60_000_000
+FOLLOWED = (1.0, 0.5, 0.25)
 WIDTHS = {"10m": 10, "1h": 60, "6h": 360, "24h": 1440}
 HALF_LIVES = {"30m": 30, "2h": 120, "12h": 720, "3d": 4320}
 EVENTS = st.lists(
@@ -69,7 +70,7 @@ def test_each_source_is_best_first_and_holds_what_may_be_shown() -> None:
     articles, state = catalogue([1, 2, 3, 4, 5, 50], [0, 0, 0, 1, 0, 0]), State()
     for user, row, region in [("x", 1, None), ("x", 2, None), ("y", 2, "north"), ("z", 2, "north"), ("z", 3, "north")]:
         state.apply(Event("view", user, row, region, 0))
-    found = Sources(state, articles).find([1], "north", eligibility(articles, [3], 10), 3)
+    found = Sources(state, articles, FOLLOWED).find([1], "north", eligibility(articles, [3], 10), 3)
     told = {block.source: block.rows.tolist() for block in found}
     assert told == {
         "viewed_now": [2, 1],
@@ -85,7 +86,7 @@ def test_a_long_list_is_searched_until_enough_may_be_shown() -> None:
     for row in range(100):
         for _ in range(1 + row):
             state.apply(Event("view", "x", row, None, 0))
-    (now, *_) = Sources(state, articles).find([], None, eligibility(articles, [], 10), 2)
+    (now, *_) = Sources(state, articles, FOLLOWED).find([], None, eligibility(articles, [], 10), 2)
     assert now.rows.tolist() == [9, 8]
 
 
@@ -105,3 +106,11 @@ def test_what_is_not_live_changes_histories_only() -> None:
         state.apply(Event("view", "x", row, None, 0), is_live=False)
     assert list(state.viewed("x")) == [1, 2]
     assert len(state.live.viewed("30m")[0]) == len(state.transitions.successors([1], [1.0])[0]) == 0
+
+
+def test_what_comes_a_few_views_later_counts_for_less() -> None:
+    """1, 2, 3: after 1 comes 2 with weight 1 and 3 with 1/2, so shares of 2/3 and 1/3."""
+    state = State(reach=2)
+    for row in (1, 2, 3, 4):
+        state.apply(Event("view", "x", row, None, 0))
+    assert state.transitions.shares(1, np.array([2, 3, 4])).tolist() == pytest.approx([2 / 3, 1 / 3, 0])

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.ranker import RankerConfig, Scorer, TargetAttention, listwise_loss, pointwise_loss
+from training.ranker import RankerConfig, Scorer, Seen, TargetAttention, listwise_loss, pointwise_loss
 
 NAMES, TOKEN = 3, 4
+MOMENTS = (np.array([1.0, 0, 0], np.float32), np.array([2.0, 1, 1], np.float32))
 
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
     config = RankerConfig(attention=2, experts=2, hidden=8, expert=4, positions=5)
-    made = Scorer(config, (np.array([1.0, 0, 0], np.float32), np.array([2.0, 1, 1], np.float32)), history=6)
+    made = Scorer(config, MOMENTS, Seen(np.ones(3, np.float32)), history=6)
     made(**lists())
     made.bias.assign([0.5, 0.25, 0, 0, -1.0])
     made.attention.recency.assign([1.0, 0.5, 0, 0, 0, 0])
@@ -81,9 +82,8 @@ def test_no_history_attends_to_nothing() -> None:
     attention = TargetAttention(2, 6)
     asked = lists()
     found = attention(asked["candidates"], asked["history"], tf.constant([0, 3])).numpy()
-    # The product, its sum and the closest view are 0; the candidate's own projection is not.
-    assert np.abs(found[0][:, [0, 1, 4, 5]]).max() == 0
-    assert np.abs(found[1][:, [0, 1, 4, 5]]).min() > 0
+    assert np.abs(found[0]).max() == 0
+    assert np.abs(found[1]).min() > 0
 
 
 def test_recent_views_can_count_more() -> None:
@@ -94,4 +94,29 @@ def test_recent_views_can_count_more() -> None:
     attention.recency.assign([50.0, 0, 0, 0, 0, 0])
     whole = attention(asked["candidates"], asked["history"], tf.constant([3]))
     last = attention(asked["candidates"], asked["history"][:, 2:3], tf.constant([1]))
-    assert np.allclose(whole[..., :2], last[..., :2], atol=1e-5)
+    assert np.allclose(whole[..., 0], last[..., 0], atol=1e-5)
+
+
+EXAMPLES = {"features": ["a", "b", "c"], "groups": {"both": ["a", "b"], "last": ["c"]}}
+
+
+@pytest.mark.parametrize(
+    ("without", "features", "attention"),
+    [("", [1, 1, 1], True), ("both", [0, 0, 1], True), ("last,a,attention", [0, 1, 0], False)],
+)
+def test_what_is_left_out_is_not_seen(without: str, features: list[int], attention: bool) -> None:
+    seen = Seen.of(EXAMPLES, without)
+    assert (seen.features.tolist(), seen.attention) == (features, attention)
+    config = RankerConfig(hidden=8, expert=4, attention=2)
+    scorer, asked = Scorer(config, MOMENTS, seen, history=6), lists()
+    before = scorer(**asked)
+    hidden = tf.constant([[[1.0 - number for number in features]]])
+    moved = scorer(**{**asked, "features": asked["features"] + hidden})
+    assert np.allclose(moved, before, atol=1e-5)
+    other = scorer(**{**asked, "candidates": -asked["candidates"]})
+    assert np.allclose(other, before, atol=1e-5) is not attention
+
+
+def test_an_unknown_group_is_named() -> None:
+    with pytest.raises(ValueError, match="without is mood: expected of both, last, attention, a, b, c"):
+        Seen.of(EXAMPLES, "mood")
