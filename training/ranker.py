@@ -136,10 +136,9 @@ class Scorer(keras.layers.Layer):
         super().__init__(name=name)
         mean, deviation = moments
         self.seen = tf.Variable(seen.features, trainable=False, name="seen")
-        self.attends = seen.attention
         self.mean = tf.Variable(mean, trainable=False, name="mean")
         self.deviation = tf.Variable(deviation, trainable=False, name="deviation")
-        self.attention = TargetAttention(config.attention, history, name="attention")
+        self.attention = TargetAttention(config.attention, history, name="attention") if seen.attention else None
         dense = keras.layers.Dense
         numbers = range(config.experts)
         self.hidden = [dense(config.hidden, activation="gelu", name=f"hidden_{number}") for number in numbers]
@@ -161,7 +160,7 @@ class Scorer(keras.layers.Layer):
     ) -> tf.Tensor:
         own, usual = self._standard(features), self._standard(list_mean)[:, tf.newaxis, :]
         parts = [own * self.seen, (own - usual) * self.seen]
-        if self.attends:
+        if self.attention is not None:
             parts.append(self.attention(candidates, history, length[:, 1]))
         seen = self.dropout(tf.concat(parts, axis=-1), seed)
         pairs = zip(self.hidden, self.experts, strict=True)

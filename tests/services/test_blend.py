@@ -20,7 +20,7 @@ def test_places_are_added_up() -> None:
 
 def test_no_more_than_asked_for_and_equal_ones_by_row() -> None:
     rows, scores, sources = blend(
-        [_list("two_tower", 5), _list("popular", 2), _list("catalogue", 2)], [1.0, 1.0, 1.0], 2
+        [_list("two_tower", 5), _list("popular", 2), _list("catalogue", 2)], [1.0, 1.0, 1.0], 2, 5
     )
     assert rows.tolist() == [2, 5]
     assert np.allclose(scores, [2 / 6, 1 / 6])
