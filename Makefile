@@ -33,15 +33,11 @@ demo: .venv/installed .venv-emulator/installed ## the whole road, then serve on 
 	$(WITH_BIGQUERY) $(RUN) training demo --build $(BUILD) --port $(PORT) \
 	  $(if $(LOGS),--logs $(LOGS)) $(if $(filter 0,$(SERVE)),--no-serve)
 
-.PHONY: compare
-compare: .venv/installed .venv-emulator/installed ## train before a moment, ask about the views after it [LOGS=DIR FROM=T TO=T] [RATE=0.25] [SEED=0]
-	$(WITH_BIGQUERY) $(RUN) training compare --build $(BUILD) $(if $(LOGS),--logs $(LOGS)) \
-	  $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
-
 .PHONY: quality
-quality: .venv/installed .venv-emulator/installed ## train and score LOGS=DIR OUT=DIR [PROTOCOL=time FROM=T TO=T] [PRESET=auto] [SEED=0]
-	$(WITH_BIGQUERY) $(RUN) training quality --logs $(LOGS) --out $(OUT) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
-	  $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET)) \
+quality: OUT ?= $(BUILD)/quality_$(or $(SEED),0)
+quality: .venv/installed .venv-emulator/installed ## train, play the past again, score, report [LOGS=DIR PROTOCOL=time FROM=T TO=T PRESET=auto OUT=DIR SEED=0 RATE=0.05]
+	$(RUN) preprocessing emulator --data-dir $(OUT)/bigquery -- $(RUN) training quality --out $(OUT) \
+	  $(if $(LOGS),--logs $(LOGS)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET)) \
 	  $(if $(RATE),--sample $(RATE)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test

@@ -14,7 +14,6 @@ COMMANDS = {
     "evaluate": ("training.evaluate", "score predictions, beside popularity and the oracle's"),
     "preset": ("training.presets", "tell what kind of logs a dataset is made of"),
     "quality": ("training.quality", "make every stage on some logs, play the past again, score and report"),
-    "compare": ("training.compare", "simulated logs: oracle, popularity and a release of our own on the last day"),
     "demo": ("training.demo", "the whole road: logs in, an answer out"),
 }
 

@@ -2,6 +2,7 @@
 stage gives is scored."""
 
 import argparse
+import datetime
 import json
 import pathlib
 import shutil
@@ -28,7 +29,7 @@ LISTS_SHARES = (0.03, 0.35)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument = parser.add_argument
-    argument("--logs", type=pathlib.Path, required=True, metavar="DIR", help="a folder of logs")
+    argument("--logs", type=pathlib.Path, metavar="DIR", help="a folder of logs; simulated ones when not given")
     argument("--protocol", choices=(TIME, LEAVE_ONE_OUT, LISTS), default=TIME, help="what is asked [%(default)s]")
     argument("--from", dest="start", metavar="TIME", help="where training ends and the questions begin (ISO)")
     argument("--to", metavar="TIME", help="where the questions end (ISO); the end of the logs when not given")
@@ -42,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The last line printed is one JSON object: measures of each stage, `preset`, `seconds` and peak memory."""
-    if args.protocol == LEAVE_ONE_OUT:
+    if args.logs is None:
+        if args.protocol != TIME or args.start is not None or args.to is not None:
+            raise StageError("--logs is missing: simulated logs are asked about their last day, by protocol time")
+    elif args.protocol == LEAVE_ONE_OUT:
         if args.start is not None or args.to is not None:
             raise StageError("--protocol leave-one-out asks about the last view of every user: no --from, no --to")
     elif args.start is None:
@@ -61,6 +65,8 @@ class Quality:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.road, self.build = args, Road(), args.out / "build"
+        if args.logs is None:
+            args.logs, args.start, args.to = simulated(self.road, self.build / "simulated", args.seed)
         self.files: dict[str, pathlib.Path] = {}
         self.told: dict[str, dict[str, Any]] = {}
 
@@ -77,6 +83,8 @@ class Quality:
         self._replay("candidates", release["candidates"], name)
         if "ranked" in release:
             self._replay("ranked", release["ranked"], name)
+        if (self.args.logs / "world.npz").exists():
+            self._ask_the_oracle()
         measured = self._evaluate()
         return {
             "protocol": self.args.protocol,
@@ -198,6 +206,15 @@ class Quality:
         self.files[stage] = out
         shutil.copyfile(out, args.out / "predictions.parquet")
 
+    def _ask_the_oracle(self) -> None:
+        """What can be known of simulated logs: the most that anybody could score."""
+        args, targets, out = self.args, str(self.build / "targets.txt"), self.build / "oracle.parquet"
+        window = ("--logs", str(args.logs), "--from", args.start, "--to", args.to, "--rate", args.sample)
+        self._stage("targets", "training", "targets", *window, "--out", targets)
+        asked = ("--logs", str(args.logs), "--targets", targets, "--out", str(out))
+        self._stage("oracle", "preprocessing", "oracle", *asked)
+        self.files["oracle"] = out
+
     def _evaluate(self) -> dict[str, Any]:
         args = self.args
         flags = ["--logs", str(args.logs), "--protocol", args.protocol]
@@ -216,6 +233,13 @@ class Quality:
         """Of the two models, from the dataset on: candidate, index, examples and ranking."""
         names = ("candidate", "index", "publish", "examples", "ranking", "publish ranked")
         return round(sum(step.seconds for step in self.road.steps if step.name in names), 1)
+
+
+def simulated(road: Road, folder: pathlib.Path, seed: int) -> tuple[pathlib.Path, str, str]:
+    """Logs of the simulator, and where their last day begins and ends."""
+    told = road.run("simulate", "preprocessing", "simulate", "--seed", str(seed), "--out", str(folder))
+    begin = datetime.datetime.fromisoformat(told["end"]) - datetime.timedelta(days=1)
+    return folder, begin.isoformat(), str(told["end"])
 
 
 def without_last_views(logs: pathlib.Path, out: pathlib.Path) -> None:

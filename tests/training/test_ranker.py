@@ -19,6 +19,7 @@ def scorer() -> Scorer:
     made = Scorer(config, MOMENTS, Seen(np.ones(3, np.float32)), history=6)
     made(**lists())
     made.bias.assign([0.5, 0.25, 0, 0, -1.0])
+    assert made.attention is not None
     made.attention.recency.assign([1.0, 0.5, 0, 0, 0, 0])
     return made
 
