@@ -40,6 +40,10 @@ quality: .venv/installed .venv-emulator/installed ## train, play the past again,
 	  $(if $(LOGS),--logs $(LOGS)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET)) \
 	  $(if $(RATE),--sample $(RATE)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: ablation
+ablation: .venv/installed ## what each group of features and each source of a quality run is worth OUT=DIR
+	$(RUN) training ablation --quality $(or $(OUT),$(BUILD)/quality_0)
+
 .PHONY: test
 test: .venv/installed .venv-emulator/installed ## all tests
 	$(RUN) pytest

@@ -4,13 +4,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from preprocessing import artifact
 from services import catalogue
 from services.candidates import Mask
 from services.catalogue import Catalogue
+from services.log import LogError
 from services.release import Release
 from services.towers import ARTICLE_INPUTS, Floats
 
@@ -47,6 +51,28 @@ def extended(release: Release, articles: pa.Table) -> Release:
         vectors=np.concatenate([release.vectors, vectors]),
         tokens=np.concatenate([release.tokens, tokens]),
     )
+
+
+def first_versions(logs: str) -> pa.Table:
+    """Of each article of `articles.parquet` in the folder `logs` the first version, with the removal that the last one
+    tells, in the order of `updated_at` and `created_at`."""
+    where = artifact.join(logs, "articles.parquet")
+    filesystem, path = fsspec.url_to_fs(where)
+    if not filesystem.exists(path):
+        raise LogError(f"{where} is missing")
+    table = pq.read_table(path, filesystem=filesystem)
+    for name, kind in (("region_id", pa.string()), ("removed_at", pa.timestamp("us", "UTC"))):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    names = [name for name in ("updated_at", "created_at", "article_id") if name in table.column_names]
+    table = table.sort_by([(name, "ascending") for name in names])
+    codes = table["article_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first = np.unique(codes, return_index=True)
+    _, last_reversed = np.unique(codes[::-1], return_index=True)
+    order = np.argsort(first)
+    removed = table["removed_at"].take(pa.array(len(codes) - 1 - last_reversed[order]))
+    versions = table.take(pa.array(first[order]))
+    return versions.set_column(versions.column_names.index("removed_at"), "removed_at", removed)
 
 
 def _removed(own: Catalogue, articles: pa.Table) -> Catalogue:

@@ -14,10 +14,7 @@ import pathlib
 import time
 from typing import Any
 
-import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from preprocessing import artifact
 from services import examples, log, newcomers, questions
@@ -66,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--sample", type=float, default=0.05, help="time: share of the views that are asked about [%(default)s]")
     argument("--seed", type=int, default=0, help="which share [%(default)s]")
     argument("--preset", choices=sorted(PRESETS), default="marketplace", help="kind of logs [%(default)s]")
+    argument("--without", nargs="*", default=[], metavar="SOURCE", help="sources of candidates that are left out")
     argument("--k", type=int, default=200, help="articles for each question [%(default)s]")
     argument("--candidates", type=int, default=200, help="articles that are ranked for each question [%(default)s]")
     argument("--out", metavar="FILE", help="predictions, or scores of lists, as Parquet")
@@ -79,10 +77,10 @@ def run(args: argparse.Namespace) -> int:
     start, to = _window(args)
     played = log.read(args.logs, to)
     release = open_recommender(Settings(release=args.release, threads=args.threads)).release
-    whole = newcomers.extended(release, first_versions(args.logs))
+    whole = newcomers.extended(release, newcomers.first_versions(args.logs))
     if args.protocol == LEAVE_ONE_OUT:
         whole = _always_on_offer(whole)
-    preset = PRESETS[args.preset]
+    preset = PRESETS[args.preset].without(args.without)
     recommender = Recommender(whole, State(preset.half_life, preset.reach), preset, args.candidates)
     replay = Replay(recommender, played, args.candidates if args.examples else args.k)
     print(json.dumps(_write_examples(args, replay, start) if args.examples else _predict(args, replay, start)))
@@ -200,7 +198,7 @@ def _ask(args: argparse.Namespace, replay: Replay, asking: Asking, start: int) -
 
 def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
     recommender, played, outcomes = replay.recommender, replay.log, Outcomes(replay.log)
-    names = ("protocol", "start", "to", "sample", "seed", "preset", "candidates", "wrong")
+    names = ("protocol", "start", "to", "sample", "seed", "preset", "candidates", "wrong", "without")
     manifest = artifact.read_manifest(args.release, "release")
     identity = artifact.Identity(
         kind=examples.KIND,
@@ -241,7 +239,7 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
         start = _micros("--from", args.start)
     if start >= to:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
-    for name in ("k", "candidates", "wrong"):
+    for name in ("k", "candidates", "wrong", "without"):
         if getattr(args, name) < 1:
             raise ReplayError(f"--{name} is {getattr(args, name)}, at least 1 article is needed")
     _sample(args)
@@ -261,28 +259,6 @@ def _always_on_offer(release: Release) -> Release:
     return dataclasses.replace(
         release, catalogue=dataclasses.replace(release.catalogue, created=created, removed=removed)
     )
-
-
-def first_versions(logs: str) -> pa.Table:
-    """Of each article of `articles.parquet` in the folder `logs` the first version, with the removal that the last one
-    tells, in the order of `updated_at` and `created_at`."""
-    where = artifact.join(logs, "articles.parquet")
-    filesystem, path = fsspec.url_to_fs(where)
-    if not filesystem.exists(path):
-        raise LogError(f"{where} is missing")
-    table = pq.read_table(path, filesystem=filesystem)
-    for name, kind in (("region_id", pa.string()), ("removed_at", pa.timestamp("us", "UTC"))):
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(len(table), kind))
-    names = [name for name in ("updated_at", "created_at", "article_id") if name in table.column_names]
-    table = table.sort_by([(name, "ascending") for name in names])
-    codes = table["article_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    _, first = np.unique(codes, return_index=True)
-    _, last_reversed = np.unique(codes[::-1], return_index=True)
-    order = np.argsort(first)
-    removed = table["removed_at"].take(pa.array(len(codes) - 1 - last_reversed[order]))
-    versions = table.take(pa.array(first[order]))
-    return versions.set_column(versions.column_names.index("removed_at"), "removed_at", removed)
 
 
 def _rows(recommender: Recommender, played: Log) -> Rows:

@@ -1,7 +1,7 @@
 """Decides what is found without the model: what is viewed now, what was viewed next by others, what is newest."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -35,6 +35,15 @@ class Preset:
     reach: int = 1
     followed: Sequence[float] = (1.0, 0.5, 0.25)
     rank_offset: int = 5
+
+    def without(self, sources: Iterable[str]) -> "Preset":
+        """The same where these sources find nothing; raises ValueError for one that there is not."""
+        left_out = list(sources)
+        for source in left_out:
+            if source not in self.weights:
+                raise ValueError(f"there is no source {source!r}, only {', '.join(self.weights)}")
+        weights = {source: 0.0 if source in left_out else weight for source, weight in self.weights.items()}
+        return dataclasses.replace(self, weights=weights)
 
 
 # How they were chosen: docs/decisions/0007-candidate-sources.md.

@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": ("training.evaluate", "score predictions, beside popularity and the oracle's"),
     "preset": ("training.presets", "tell what kind of logs a dataset is made of"),
     "quality": ("training.quality", "make every stage on some logs, play the past again, score and report"),
+    "ablation": ("training.ablation", "tell what each group of features and each source is worth"),
     "demo": ("training.demo", "the whole road: logs in, an answer out"),
 }
 

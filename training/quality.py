@@ -86,7 +86,10 @@ class Quality:
         if (self.args.logs / "world.npz").exists():
             self._ask_the_oracle()
         measured = self._evaluate()
+        asked = ("logs", "start", "to", "sample", "seed")
         return {
+            "run": {name: str(value) for name in asked if (value := getattr(self.args, name)) is not None},
+            "made": {name: told["path"] for name, told in self.told.items() if "path" in told},
             "protocol": self.args.protocol,
             "preset": name,
             **chosen,
