@@ -239,7 +239,7 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
         start = _micros("--from", args.start)
     if start >= to:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
-    for name in ("k", "candidates", "wrong", "without"):
+    for name in ("k", "candidates", "wrong"):
         if getattr(args, name) < 1:
             raise ReplayError(f"--{name} is {getattr(args, name)}, at least 1 article is needed")
     _sample(args)

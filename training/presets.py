@@ -14,17 +14,29 @@ from training.inputs import read_bucket
 AUTO = "auto"
 DAY = 24 * 3_600 * 1_000_000
 FRESH_DAYS = 3
-NEWS_FROM, MARKETPLACE_FROM = 0.3, 0.02
+HISTORY_BELOW, NEWS_FROM, PRICED_FROM = 0.02, 0.3, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Flags of `training candidate` and of `training ranking`, how many candidates are ranked, which newest part of the
-    views the ranking learns from, and about how many lists of it. How they were chosen: docs/decisions/0008-ranking.md.
-    """
+    """Flags of `training candidate` and of `training ranking`, and further ones of that where it learns from lists that
+    were shown; how many candidates are ranked, which newest part of the views the ranking learns from, and about how
+    many lists of it. How they were chosen: docs/decisions/0008-ranking.md."""
 
     candidate: Sequence[str] = ()
     ranking: Sequence[str] = ()
+    shown: Sequence[str] = (
+        "--epochs",
+        "12",
+        "--learning-rate",
+        "0.002",
+        "--dropout",
+        "0.2",
+        "--eval-share",
+        "0.2",
+        "--calibration-bins",
+        "20",
+    )
     candidates: int = 200
     ranking_share: float = 0.034
     lists: int = 30_000
@@ -45,18 +57,20 @@ PRESETS: Mapping[str, Preset] = {
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """`fresh_share`: of the views, how many are of articles that came within the 3 days before. Views of the first 3
-    days do not count: whatever was there when the logs began looks new."""
+    """`fresh_share`: of the views, how many are of articles that came within the 3 days before; views of the first 3
+    days do not count, since whatever was there when the logs began looks new. `priced_share` of the articles has a
+    price."""
 
     views: int
     days: float
     fresh_share: float
+    priced_share: float
 
     @property
     def preset(self) -> str:
-        if self.fresh_share >= NEWS_FROM:
-            return "news"
-        return "marketplace" if self.fresh_share >= MARKETPLACE_FROM else "shop-history"
+        if self.fresh_share < HISTORY_BELOW:
+            return "shop-history"
+        return "news" if self.fresh_share >= NEWS_FROM and self.priced_share < PRICED_FROM else "marketplace"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 def statistics(dataset: Dataset) -> Statistics:
     """What the views of a dataset say of their kind."""
-    created = dataset.catalogue()["created_time"].numpy()
+    catalogue = dataset.catalogue()
+    created, priced = catalogue["created_time"].numpy(), catalogue["has_price"].numpy()
     parts = [read_bucket(dataset, bucket) for bucket in dataset.buckets()]
     times = np.concatenate([part["time"].flat_values.numpy() for part in parts])
     articles = np.concatenate([part["article"].flat_values.numpy() for part in parts])
@@ -82,4 +97,4 @@ def statistics(dataset: Dataset) -> Statistics:
     ages = times[judged].astype(np.float64) - created[articles[judged]]
     fresh = float((ages < FRESH_DAYS * DAY).mean()) if judged.any() else 0.0
     days = datetime.timedelta(microseconds=end - begin) / datetime.timedelta(days=1)
-    return Statistics(len(times), round(days, 2), round(fresh, 4))
+    return Statistics(len(times), round(days, 2), round(fresh, 4), round(float(priced.mean()), 4))

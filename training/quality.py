@@ -135,7 +135,9 @@ class Quality:
         parts += ["--index", index["path"], "--releases", str(self.build / "releases")]
         first = self._stage("publish", "training", "publish", *parts)["path"]
         examples = self._examples(first, model["path"], preset)
-        ranking = self._stage("ranking", "training", "ranking", "--examples", examples, *places, *preset.ranking, *seed)
+        shown = preset.shown if self.args.protocol == LISTS else ()
+        flags = ("--examples", examples, *places, *preset.ranking, *shown, *seed)
+        ranking = self._stage("ranking", "training", "ranking", *flags)
         if not ranking["better"]:
             print("the ranking model orders the newest lists no better than the candidates: left out", file=sys.stderr)
             return {"candidates": first}
