@@ -61,6 +61,10 @@ bench-vocabulary: .venv/installed ## time and memory of vocabularies of 1 and 5 
 bench-input: .venv/installed ## windows a second that reach training on one core DATASET=DIR
 	$(RUN) training bench-input --dataset $(DATASET)
 
+.PHONY: bench-train
+bench-train: .venv/installed ## steps and views a second in catalogues of 10,000, 100,000 and 1,000,000 articles [REPEAT=1]
+	$(RUN) training bench-train $(if $(REPEAT),--repeat $(REPEAT))
+
 .PHONY: lint
 lint: .venv/installed ## ruff (rules and format) and mypy --strict
 	.venv/bin/ruff check .
