@@ -184,3 +184,12 @@ def test_removals_to_come_are_kept_until_then(loaded: Release, tmp_path: pathlib
     assert catalogue.on_offer(both, MIDNIGHT + 2 * HOUR - 1).tolist() == [True, True]
     assert catalogue.on_offer(both, MIDNIGHT + 2 * HOUR).tolist() == [False, True]
     assert catalogue.on_offer(both, MIDNIGHT + 4 * HOUR).tolist() == [False, False]
+
+
+def test_events_happen_in_the_order_of_time_then_id(tmp_path: pathlib.Path) -> None:
+    """Ids and places in the file say something else than the times."""
+    events = [("z", 1), ("a", 2), ("c", 0), ("b", 1)]
+    write_logs(tmp_path, [(event_id, "anna", "a", "view", hours, None) for event_id, hours in events])
+    found = log.read(str(tmp_path), MIDNIGHT + DAY)
+    assert found.event_ids.to_pylist() == ["c", "b", "z", "a"]
+    assert found.times.tolist() == [MIDNIGHT + hours * HOUR for hours in (0, 1, 1, 2)]
