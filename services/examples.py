@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("chatted", pa.list_(pa.bool_())),
         ("features", pa.list_(pa.float32())),
         ("mean", pa.list_(pa.float32())),
+        ("size", pa.int32()),
     ]
 )
 CHUNK = 500
@@ -79,6 +80,7 @@ class Examples:
                 "chatted": [outcome.chatted for outcome in told],
                 "features": features[kept].ravel(),
                 "mean": features.mean(axis=0),
+                "size": len(rows),
             }
         )
         self.lists += 1

@@ -66,9 +66,7 @@ class Catalogue:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--articles", type=int, nargs="+", default=list(SIZES), help="of each catalogue [%(default)s]"
-    )
+    parser.add_argument("--articles", type=int, nargs="+", default=list(SIZES), help="of each catalogue [%(default)s]")
     parser.add_argument("--steps", type=int, default=50, help="that are measured [%(default)s]")
     parser.add_argument("--windows", type=int, default=39, help="of 51 views, in a batch [%(default)s: about 2,000]")
     parser.add_argument("--repeat", type=int, default=1, help="how often each size is measured [%(default)s]")

@@ -15,7 +15,7 @@ import tensorflow as tf
 from training.rules import require, require_positive
 
 LISTS, TOKENS = "lists.parquet", "tokens.npy"
-COLUMNS = ("time", "history", "rows", "position", "viewed", "dwell_ms", "liked", "chatted", "features", "mean")
+COLUMNS = ("time", "history", "rows", "position", "viewed", "dwell_ms", "liked", "chatted", "features", "mean", "size")
 GOALS = ("view", "dwell", "like", "chat")
 Array = npt.NDArray[Any]
 
@@ -42,10 +42,8 @@ class Lists:
 
     Batches: `features` [lists, articles, names] float32, `rows` and `position` [lists, articles] int32, `history`
     [lists, views] int32, `length` [lists, 2] int32 (articles, views of the history), `labels` [lists, articles, goals]
-    float32,
-    -1 where a goal is not known or, but for the view, there was no view, `mean` [lists, names] over the whole list, of
-    which not all may be here. What is behind the lengths is 0, and -1 in
-    the labels.
+    float32, -1 where a goal is not known or, but for the view, there was no view, `mean` [lists, names] and `size`
+    [lists] of the whole list, of which not all may be here. What is behind the lengths is 0, and -1 in the labels.
     """
 
     def __init__(self, folder: pathlib.Path, history: int, config: ListsConfig, seed: int) -> None:
@@ -58,6 +56,7 @@ class Lists:
         self._position = _flat(table["position"], np.int32)
         self._labels = _labels(table, config.long_dwell_seconds)
         self._means = _flat(table["mean"], np.float32).reshape(len(table), -1)
+        self._sizes = np.asarray(table["size"].to_numpy(), np.int32)
         self._features = _features(folder / LISTS, len(self._rows), self._means.shape[1])
         self._views_offsets, self._views = _offsets(table["history"]), _flat(table["history"], np.int32)
         viewed = np.add.reduceat(self._labels[:, 0], self._offsets[:-1]) if len(self._rows) else np.empty(0)
@@ -108,6 +107,7 @@ class Lists:
             "history": tf.TensorSpec([None, self.history], tf.int32),
             "length": tf.TensorSpec([None, 2], tf.int32),
             "mean": tf.TensorSpec([None, names], tf.float32),
+            "size": tf.TensorSpec([None], tf.int32),
             "labels": tf.TensorSpec([None, None, len(GOALS)], tf.float32),
         }
         return tf.data.Dataset.from_generator(generate, output_signature=spec).map(lambda features: (features, {}))
@@ -145,6 +145,7 @@ class Lists:
             "history": self._views[at] * known if len(self._views) else np.zeros(at.shape, np.int32),
             "length": np.stack([lengths, views], axis=1).astype(np.int32),
             "mean": self._means[lists],
+            "size": self._sizes[lists],
             "labels": np.where(inside[..., None], self._labels[places], -1).astype(np.float32),
         }
 

@@ -21,6 +21,8 @@ Features = dict[str, tf.Tensor]
 ATTENTION = "attention"
 # What a feature may be away from its mean, in standard deviations.
 FURTHEST = 5.0
+# About the logarithm of 20 articles.
+USUAL_LOG_SIZE = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +99,7 @@ class RankerNetwork(keras.layers.Layer):
         logits = self.scorer(
             features["features"],
             features["mean"],
+            features["size"],
             tf.gather(self.tokens, features["rows"]),
             tf.gather(self.tokens, features["history"]),
             features["length"],
@@ -122,10 +125,9 @@ class RankerNetwork(keras.layers.Layer):
 
 
 class Scorer(keras.layers.Layer):
-    """`features` [lists, articles, names], `list_mean` [lists, names] of them over the list,
-    `candidates` [lists, articles, token_dim], `history` [lists, views,
-    token_dim] oldest first, `length` [lists, 2] (articles, views), `position` [lists, articles], 0 where it is not
-    known -> logits [lists, articles, goals].
+    """`features` [lists, articles, names], `list_mean` [lists, names] of them over the list, `list_size` [lists],
+    `candidates` [lists, articles, token_dim], `history` [lists, views, token_dim] oldest first, `length` [lists, 2]
+    (articles, views), `position` [lists, articles], 0 where it is not known -> logits [lists, articles, goals].
 
     Each feature that is `seen` is taken as it is and beside the mean of its list. Experts are shared by the goals, each
     of which weighs them by the article (MMoE: Ma et al. 2018). The bias of a position is added to the view's logit
@@ -152,6 +154,7 @@ class Scorer(keras.layers.Layer):
         self,
         features: tf.Tensor,
         list_mean: tf.Tensor,
+        list_size: tf.Tensor,
         candidates: tf.Tensor,
         history: tf.Tensor,
         length: tf.Tensor,
@@ -159,7 +162,9 @@ class Scorer(keras.layers.Layer):
         seed: Any = None,
     ) -> tf.Tensor:
         own, usual = self._standard(features), self._standard(list_mean)[:, tf.newaxis, :]
+        size = tf.math.log(tf.cast(tf.maximum(list_size, 1), tf.float32)) - USUAL_LOG_SIZE
         parts = [own * self.seen, (own - usual) * self.seen]
+        parts.append(tf.broadcast_to(size[:, tf.newaxis, tf.newaxis], [*tf.unstack(tf.shape(own)[:2]), 1]))
         if self.attention is not None:
             parts.append(self.attention(candidates, history, length[:, 1]))
         seen = self.dropout(tf.concat(parts, axis=-1), seed)

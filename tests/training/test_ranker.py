@@ -30,6 +30,7 @@ def lists(count: int = 2, articles: int = 5, seed: int = 0) -> dict[str, Any]:
     return {
         "features": tf.constant(features),
         "list_mean": tf.constant(features.mean(axis=1)),
+        "list_size": tf.constant([articles] * count),
         "candidates": tf.constant(random.normal(size=(count, articles, TOKEN)), tf.float32),
         "history": tf.constant(random.normal(size=(count, 6, TOKEN)), tf.float32),
         "length": tf.constant([[articles, 3]] * count, tf.int32),
