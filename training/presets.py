@@ -26,24 +26,15 @@ class Preset:
     candidate: Sequence[str] = ()
     ranking: Sequence[str] = ()
     shown: Sequence[str] = (
-        "--epochs",
-        "12",
-        "--learning-rate",
-        "0.002",
-        "--dropout",
-        "0.2",
-        "--eval-share",
-        "0.2",
-        "--calibration-bins",
-        "20",
-    )
+        "--epochs", "8", "--learning-rate", "0.002", "--dropout", "0.2", "--eval-share", "0.15", "--calibration-bins", "20",
+    )  # fmt: skip
     candidates: int = 200
     ranking_share: float = 0.034
     lists: int = 30_000
 
 
 PRESETS: Mapping[str, Preset] = {
-    "marketplace": Preset(),
+    "marketplace": Preset(ranking_share=0.25),
     "news": Preset(ranking=("--without", "attention"), candidates=300, ranking_share=0.14),
     "shop-history": Preset(
         candidate=(
