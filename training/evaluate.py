@@ -87,8 +87,9 @@ def _of_lists(args: argparse.Namespace, files: Mapping[str, str]) -> dict[str, R
     results = {}
     for name, path in files.items():
         scores = evaluate_lists.scores_of(path, shown)
-        calibration = list(evaluate_lists.calibration(right, scores))
-        results[name] = {**evaluate_lists.measures(shown, right, scores), "calibration": calibration}
+        results[name] = evaluate_lists.measures(shown, right, scores)
+        if ((scores >= 0) & (scores <= 1)).all():
+            results[name]["calibration"] = list(evaluate_lists.calibration(right, scores))
     return results
 
 

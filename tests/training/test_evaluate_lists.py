@@ -79,3 +79,14 @@ def test_each_shown_article_has_one_score(logs: pathlib.Path, rows: list[tuple[s
 def test_no_list_is_named(logs: pathlib.Path) -> None:
     with pytest.raises(LogsError, match="no list that was shown in the window"):
         evaluate_lists.shown_lists(str(logs), 0, 1)
+
+
+def test_scores_that_are_no_probabilities_are_not_calibrated(
+    logs: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = write_scores(
+        logs / "scores.parquet", [(request, article, 9 * score) for request, article, score in SCORES]
+    )
+    window = ["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T00:05:00Z"]
+    assert main(["evaluate", "--logs", str(logs), "--protocol", "lists", *window, "--predictions", f"x={scores}"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["x"]) == {"lists", "AUC", "MRR", "NDCG@5", "NDCG@10"}
