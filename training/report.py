@@ -45,16 +45,12 @@ STYLE = (
 def _table(stages: Mapping[str, Any]) -> str:
     """Fresh and known articles apart, where they are told apart."""
     columns = [name for name in SHOWN if any(name in found for found in stages.values())]
-    header = ["", *columns, "fresh HR@10", "known HR@10"]
-    rows = [
-        [
-            name,
-            *(_cell(found, column) for column in columns),
-            *(_cell(found.get(part, {}), "HR@10") for part in ("fresh", "known")),
-        ]
-        for name, found in stages.items()
-    ]
-    return _html([header, *rows])
+    parts = [part for part in ("fresh", "known") if any(part in found for found in stages.values())]
+    rows = [["", *columns, *(f"{part} HR@10" for part in parts)]]
+    for name, found in stages.items():
+        apart = [_cell(found.get(part, {}), "HR@10") for part in parts]
+        rows.append([name, *(_cell(found, column) for column in columns), *apart])
+    return _html(rows)
 
 
 def _seconds(seconds: Mapping[str, float]) -> str:
