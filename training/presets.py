@@ -26,8 +26,7 @@ class Preset:
     candidate: Sequence[str] = ()
     ranking: Sequence[str] = ()
     shown: Sequence[str] = (
-        "--epochs", "8", "--learning-rate", "0.002", "--dropout", "0.2",
-        "--eval-share", "0.15", "--calibration-bins", "20",
+        "--epochs", "8", "--learning-rate", "0.002", "--dropout", "0.2", "--eval-share", "0.15",
     )  # fmt: skip
     candidates: int = 200
     ranking_share: float = 0.034

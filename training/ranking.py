@@ -47,12 +47,12 @@ class Config:
     epochs: int = 6
     evals_per_epoch: int = 2
     patience: int = 4
-    calibration_bins: int = 50
+    calibration_knots: int = 4
     metric: str = "NDCG@10"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs", "evals_per_epoch", "patience", "calibration_bins")
+        require_positive(self, "epochs", "evals_per_epoch", "patience", "calibration_knots")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +147,7 @@ class Exported(tf.Module):
         return {"probabilities": tf.stack(calibrated, axis=-1)}
 
 
-def calibrations(estimator: Estimator, lists: Lists, bins: int) -> tuple[list[Calibration], list[bool]]:
+def calibrations(estimator: Estimator, lists: Lists, knots: int) -> tuple[list[Calibration], list[bool]]:
     """One for each goal, fitted on the newest lists, and whether there was anything to fit it with; what nothing is
     known of keeps the probability that its logit says."""
     found: list[tuple[Logits, Logits]] = []
@@ -159,8 +159,8 @@ def calibrations(estimator: Estimator, lists: Lists, bins: int) -> tuple[list[Ca
     for goal in range(len(GOALS)):
         mask = labels[:, goal] >= 0
         told = mask.any() and labels[mask, goal].min() < labels[mask, goal].max()
-        knots = fit(logits[mask, goal], labels[mask, goal], bins) if told else (np.zeros(1), np.zeros(1))
-        fitted.append(Calibration(*knots))
+        curve = fit(logits[mask, goal], labels[mask, goal], knots) if told else (np.zeros(1), np.zeros(1))
+        fitted.append(Calibration(*curve))
         known.append(bool(told))
     return fitted, known
 
@@ -203,7 +203,7 @@ def _build(
     lists = Lists(folder, history, config.lists, config.seed)
     seen = Seen.of(examples.contents, config.ranker.without)
     estimator, network, result = train(lists, np.load(folder / TOKENS), seen, config, work, crew)
-    fitted, known = calibrations(estimator, lists, config.calibration_bins)
+    fitted, known = calibrations(estimator, lists, config.calibration_knots)
     exported = Exported(network, fitted, len(examples.contents["features"]), history)
     tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())
     _write_warmup(draft.folder / "ranking_warmup.npz", exported, lists, network.tokens)
