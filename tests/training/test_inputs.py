@@ -65,6 +65,19 @@ def test_the_newest_views_are_kept_apart(small: Inputs) -> None:
     assert (len(small.training_views), small.training_views.max()) == (50, 1)
 
 
+def test_the_last_view_of_each_user_can_be_kept_apart(tmp_path: pathlib.Path) -> None:
+    """User 1 views at 10, 20, 81; 2 at 40, 91; 3 at 50 only: its view is held out, and nobody is asked about it."""
+    days = {("1970-01-01", 0): {1: views(10, 20, 81), 2: views(40, 91)}, ("1970-01-01", 1): {3: views(50)}}
+    config = InputConfig(held_out="last-view", batch_views=5)
+    found = Inputs(write_dataset(tmp_path, days, 100), 2, config, seed=0)
+    assert np.flatnonzero(found.training_views).tolist() == [10, 20, 40]
+    assert found.queries["time"].tolist() == [[10, 20, 81], [40, 91, 0]]
+    (batch,) = batches(found, 1)
+    assert batch["time"][0, : batch["length"][0]].tolist() == [10, 20]
+    with pytest.raises(ValueError, match="held_out is oldest: expected one of newest, last-view"):
+        InputConfig(held_out="oldest")
+
+
 def test_evaluation_queries_end_with_their_target(small: Inputs) -> None:
     found = {name: small.queries[name].tolist() for name in small.queries}
     # At most two views before the target, padded to 3: user 1's view at 81, user 2's at 91 and user 3's at 101.
@@ -147,7 +160,7 @@ def test_about_as_many_queries_as_wanted(tmp_path: pathlib.Path) -> None:
         # The two newest of six: user 1's view of an article seen before, and the first view of user 2.
         (
             {1: [View(0, 1), View(1, 2), View(0, 3), View(1, 4), View(0, 5)], 2: [View(2, 6)]},
-            r"no user viewed a new article in the newest 20\.0% of 6 views after an earlier view",
+            r"no user viewed a new article after an earlier view in what is held out \(newest\) of 6 views",
         ),
     ],
 )
