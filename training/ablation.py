@@ -21,6 +21,7 @@ EVERYTHING = "everything"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", type=pathlib.Path, required=True, metavar="DIR", help="OUT of a quality run")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="groups and sources [all of them]")
     parser.add_argument("--sample", default="0.02", help="share of the views that are asked about [%(default)s]")
 
 
@@ -34,24 +35,37 @@ def run(args: argparse.Namespace) -> int:
     if not where.exists():
         raise StageError(f"{where} is missing: make quality writes it")
     report, road = json.loads(where.read_text(encoding="utf-8")), Road()
-    told: dict[str, Any] = {"features": features(road, report, args.quality)}
-    _show("without features", FEATURES, told["features"])
-    if report["protocol"] == TIME:
-        told["sources"] = sources(road, report, args.quality, args.sample)
+    groups = list(_groups(report))
+    wanted = set(args.only or [*groups, *SOURCES])
+    for name in wanted - {*groups, *SOURCES}:
+        raise StageError(f"--only names {name!r}, there are {', '.join([*groups, *SOURCES])}")
+    told: dict[str, Any] = {}
+    if some := [group for group in groups if group in wanted]:
+        told["features"] = features(road, report, args.quality, some)
+        _show("without features", FEATURES, told["features"])
+    if report["protocol"] == TIME and (found := [source for source in SOURCES if source in wanted]):
+        told["sources"] = sources(road, report, args.quality, args.sample, found)
         _show("without source", CANDIDATES, told["sources"])
     print(json.dumps(told))
     return 0
 
 
-def features(road: Road, report: Mapping[str, Any], folder: pathlib.Path) -> dict[str, dict[str, float]]:
+def _groups(report: Mapping[str, Any]) -> Sequence[str]:
+    """Groups of features in the examples, and the attention."""
+    manifest = pathlib.Path(report["made"]["examples"]) / "manifest.json"
+    return [*json.loads(manifest.read_text(encoding="utf-8"))["contents"]["groups"], ATTENTION]
+
+
+def features(
+    road: Road, report: Mapping[str, Any], folder: pathlib.Path, groups: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Group that was left out -> measures of the newest lists."""
     examples, work = report["made"]["examples"], folder / "ablation"
-    groups = json.loads((pathlib.Path(examples) / "manifest.json").read_text(encoding="utf-8"))["contents"]["groups"]
     flags = list(PRESETS[report["preset"]].ranking)
     usual = flags.pop(flags.index("--without") + 1).split(",") if "--without" in flags else []
     flags = [flag for flag in flags if flag != "--without"]
     measured = {}
-    for group in (EVERYTHING, *groups, ATTENTION):
+    for group in (EVERYTHING, *groups):
         if group in usual:
             continue
         without = ",".join([*usual, *([group] if group != EVERYTHING else [])])
@@ -61,17 +75,19 @@ def features(road: Road, report: Mapping[str, Any], folder: pathlib.Path) -> dic
     return measured
 
 
-def sources(road: Road, report: Mapping[str, Any], folder: pathlib.Path, sample: str) -> dict[str, dict[str, float]]:
+def sources(
+    road: Road, report: Mapping[str, Any], folder: pathlib.Path, sample: str, left_out: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Source that was left out -> measures of the candidates alone."""
     candidate = json.loads((pathlib.Path(report["made"]["candidate"]) / "manifest.json").read_text(encoding="utf-8"))
     moment = datetime.datetime.fromtimestamp(candidate["contents"]["trained_until"] / 1e6, datetime.UTC)
     window = ("--logs", report["run"]["logs"], "--from", moment.isoformat(), "--to", report["run"]["start"])
     files = {}
-    for source in (EVERYTHING, *SOURCES):
+    for source in (EVERYTHING, *left_out):
         files[source] = folder / "ablation" / f"without_{source}.parquet"
         flags = ("--release", report["made"]["publish"], "--preset", report["preset"], "--sample", sample)
-        left_out = () if source == EVERYTHING else ("--without", source)
-        road.run(f"without {source}", "services", "replay", *flags, *window, "--out", str(files[source]), *left_out)
+        without = () if source == EVERYTHING else ("--without", source)
+        road.run(f"without {source}", "services", "replay", *flags, *window, "--out", str(files[source]), *without)
     predictions = [f"{source}={path}" for source, path in files.items()]
     measured = road.run("evaluate", "training", "evaluate", *window, "--rate", sample, "--predictions", *predictions)
     return {source: {name: measured[source][name] for name in CANDIDATES} for source in files}

@@ -10,7 +10,7 @@ import pytest
 from preprocessing.emulator import Emulator
 from tests.conftest import bigquery_environment
 from tests.stages import Road
-from training import quality
+from training import ablation, quality
 from training.__main__ import main
 from training.dataset import open_dataset
 from training.presets import Preset, Statistics, statistics
@@ -62,6 +62,24 @@ def test_the_report_is_one_page_that_needs_nothing_else(measured: tuple[pathlib.
     assert "<script src=" not in page
     assert "Measures of each stage" in page
     assert "candidate: evaluations while training" in page
+
+
+def test_what_a_part_is_worth_is_measured_without_it(
+    measured: tuple[pathlib.Path, dict[str, object]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, report = measured
+    monkeypatch.setattr(ablation, "PRESETS", {"marketplace": SMALL})
+    assert main(["ablation", "--quality", str(out), "--only", "age", "two_tower", "--sample", "1"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(told["features"]) == {"everything", "age", "two_tower"}
+    assert set(told["sources"]) == {"everything", "two_tower"}
+    assert told["sources"]["two_tower"] != told["sources"]["everything"]
+    evaluation = report["ranking"]["evaluation"]  # type: ignore[index]
+    assert told["features"]["everything"]["NDCG@10"] == pytest.approx(evaluation["NDCG@10"], abs=1e-5)
+    assert main(["ablation", "--quality", str(out), "--only", "mood"]) == 2
+    assert "--only names 'mood', there are two_tower, " in capsys.readouterr().err
 
 
 def test_the_last_views_are_cut_off(road: Road, tmp_path: pathlib.Path) -> None:
