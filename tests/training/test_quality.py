@@ -79,7 +79,7 @@ def test_what_a_part_is_worth_is_measured_without_it(
     evaluation = report["ranking"]["evaluation"]  # type: ignore[index]
     assert told["features"]["everything"]["NDCG@10"] == pytest.approx(evaluation["NDCG@10"], abs=1e-5)
     assert main(["ablation", "--quality", str(out), "--only", "mood"]) == 2
-    assert "--only names 'mood', there are two_tower, " in capsys.readouterr().err
+    assert "--only names 'mood', there are age, category, " in capsys.readouterr().err
 
 
 def test_the_last_views_are_cut_off(road: Road, tmp_path: pathlib.Path) -> None:
