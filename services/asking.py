@@ -46,19 +46,18 @@ class ForPredictions:
 class ForListScores:
     """Asks how the articles of a list that was shown are valued."""
 
-    def __init__(self, recommender: Recommender, shown: "Shown", out: ListScores) -> None:
+    def __init__(self, recommender: Recommender, shown: "ShownArticles", out: ListScores) -> None:
         self._recommender, self._shown, self._out = recommender, shown, out
 
     def ask(self, places: Sequence[int], requests: Sequence[Request]) -> Sequence[str]:
         lists = [self._shown.rows(place) for place in places]
-        for place, scores in zip(
-            places, self._recommender.scores(self._recommender.cases(requests), lists), strict=True
-        ):
+        values = self._recommender.scores(self._recommender.cases(requests), lists)
+        for place, scores in zip(places, values, strict=True):
             self._out.add(self._shown.request_id(place), self._shown.article_ids(place), scores)
         return ["none"] * len(places)
 
 
-class Shown:
+class ShownArticles:
     """Lists that were shown, by the place of their first impression."""
 
     def __init__(self, played: Log, lists: ShownLists, rows: Rows) -> None:
@@ -85,7 +84,7 @@ class Shown:
 class ForListExamples:
     """Writes down the lists that were shown, with what came of each article."""
 
-    def __init__(self, recommender: Recommender, shown: Shown, outcomes: Outcomes, out: Examples) -> None:
+    def __init__(self, recommender: Recommender, shown: ShownArticles, outcomes: Outcomes, out: Examples) -> None:
         self._recommender, self._shown, self._outcomes, self._out = recommender, shown, outcomes, out
 
     def ask(self, places: Sequence[int], requests: Sequence[Request]) -> Sequence[str]:

@@ -25,7 +25,7 @@ from services.asking import (
     ForListScores,
     ForPredictions,
     ReplayError,
-    Shown,
+    ShownArticles,
 )
 from services.candidates import Rows
 from services.cores import available_cores
@@ -174,7 +174,7 @@ def _predict(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, 
     if args.protocol == LISTS:
         lists = ShownLists(played, start)
         with ListScores(args.out) as scores:
-            shown = Shown(played, lists, replay.rows)
+            shown = ShownArticles(played, lists, replay.rows)
             told = replay.play(lists.asked(), ForListScores(recommender, shown, scores), start)
         return {"out": args.out, **told}
     with Predictions(args.out) as predictions:
@@ -216,7 +216,7 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
         with Examples(draft.folder, args.wrong, args.seed) as out:
             if args.protocol == LISTS:
                 lists = ShownLists(played, start)
-                asking: Asking = ForListExamples(recommender, Shown(played, lists, replay.rows), outcomes, out)
+                asking: Asking = ForListExamples(recommender, ShownArticles(played, lists, replay.rows), outcomes, out)
                 told = replay.play(lists.asked(), asking, start)
             else:
                 asking = ForCandidateExamples(recommender, played, replay.rows, outcomes, out)
