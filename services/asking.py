@@ -5,13 +5,14 @@ from typing import Protocol
 
 import numpy as np
 
-from services.candidates import Rows
+from services.candidates import Places, Rows, places_in
 from services.examples import Examples
 from services.log import Log
 from services.outcomes import NOT_VIEWED, Outcomes
 from services.predictions import ListScores, Predictions
 from services.questions import ShownLists
 from services.recommender import RANKING_FAILED, RETRIEVAL_FAILED, Case, Recommender, Request
+from services.towers import Floats
 
 
 class ReplayError(ValueError):
@@ -92,7 +93,8 @@ class ForListExamples:
         for place, case in zip(places, cases, strict=True):
             rows = self._shown.rows(place)
             told = [self._outcomes.of_impression(shown) for shown in self._shown.places(place).tolist()]
-            self._out.add(case, rows, _features(self._recommender, case, rows), told, self._shown.positions(place))
+            features = _features(self._recommender, case, rows, places_in(rows, []))
+            self._out.add(case, rows, features, told, self._shown.positions(place))
         return ["none"] * len(places)
 
 
@@ -111,11 +113,11 @@ class ForCandidateExamples:
             if right.any():
                 told = [NOT_VIEWED] * len(right)
                 told[int(np.argmax(right))] = self._outcomes.of_view(place)
-                features = _features(self._recommender, case, pool.rows)
+                features = _features(self._recommender, case, pool.rows, pool.found_at)
                 self._out.add(case, pool.rows, features, told, [0] * len(right))
         return ["none"] * len(places)
 
 
-def _features(recommender: Recommender, case: Case, rows: Rows) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+def _features(recommender: Recommender, case: Case, rows: Rows, found_at: Places) -> Floats:
     assert recommender.features is not None
-    return recommender.features.of(case.asker(), rows)
+    return recommender.features.of(case.asker(), rows, found_at)

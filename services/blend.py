@@ -9,7 +9,7 @@ from services.candidates import Candidates, Rows, Scores, Source
 
 def blend(
     lists: Sequence[Candidates], weights: Sequence[float], k: int, offset: int
-) -> tuple[Rows, Scores, Sequence[Source]]:
+) -> tuple[Rows, Scores, list[Source]]:
     """The up to `k` distinct rows with the largest sum of weight / (offset + place) over the lists, best first:
     reciprocal rank fusion (Cormack, Clarke and Buettcher 2009). The larger the offset, the more an article gains by
     being in several lists, and the less by standing at the top of one.

@@ -1,6 +1,7 @@
 """Decides what a stage hands to the next: articles with scores, best first, from one source."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,11 @@ Source = Literal[
     "catalogue",
 ]
 Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
+# The sources whose lists are blended.
+FOUND_BY: tuple[Source, ...] = ("two_tower", "viewed_now", "viewed_now_in_region", "viewed_next", "newest_in_region")
+# The place of what a source has not found.
+NOT_FOUND = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,3 +45,17 @@ class Candidates:
     def first(self, k: int) -> "Candidates":
         """The best `k`, or all where there are fewer."""
         return Candidates(self.source, self.rows[:k], self.scores[:k])
+
+
+def places_in(rows: Rows, lists: Sequence[Candidates]) -> Places:
+    """[n, FOUND_BY]: the place from 1 of each of the rows [n] in the list of each source, NOT_FOUND where it is in
+    none."""
+    found = np.full((len(rows), len(FOUND_BY)), NOT_FOUND, np.int64)
+    for one in lists:
+        if len(one) and len(rows):
+            order = np.argsort(one.rows)
+            at = order[np.minimum(np.searchsorted(one.rows[order], rows), len(one) - 1)]
+            column = found[:, FOUND_BY.index(one.source)]
+            hit = one.rows[at] == rows
+            column[hit] = np.minimum(at[hit] + 1, NOT_FOUND)
+    return found

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from services.candidates import Rows, Scores
+from services.candidates import FOUND_BY, Places, Rows, Scores
 from services.catalogue import Catalogue
 from services.impressions import Shown
 from services.live import WINDOWS, Live
-from services.state import State
+from services.state import MOST_SEEN, State
 from services.towers import Floats
 
 HOUR_SECONDS = 3600.0
@@ -25,6 +25,8 @@ LONG_HOURS = 24.0 * 365
 FOLLOWED = 3
 # Of the views that count for the taste of the moment.
 LATELY = 5
+# How many of the last views are asked together what follows them, and what a view counts beside the one after it.
+ASKED_TOGETHER, FADING = 10, 0.8
 # A click-through of nothing known: one click in twenty impressions.
 PRIOR_CLICKS, PRIOR_IMPRESSIONS = 1.0, 20.0
 MOMENT = ("log_history", "log_hours_since_own_view", "hour_sine", "hour_cosine", "is_weekend", "log_views_1h")
@@ -60,8 +62,12 @@ class Features:
             *(f"log_click_through_{window}" for window in _RATED),
             *(f"log_view_share_{window}" for window in WINDOWS),
             *(f"log_next_{place}" for place in range(1, FOLLOWED + 1)),
+            "log_next_lately",
+            *(f"log_place_{source}" for source in FOUND_BY),
             "log_own_impressions",
             "log_hours_since_own_impression",
+            "was_viewed",
+            "log_views_since_own_view",
             "log_age_hours",
             "log_price",
             "has_price",
@@ -82,8 +88,10 @@ class Features:
             "region_live": [name for name in signals if name.startswith("log_region")],
             "click_through": [name for name in Features.names() if name.startswith(shown)],
             "reactions": [name for name in signals if name.startswith(("log_like", "log_chat"))],
-            "next": [f"log_next_{place}" for place in range(1, FOLLOWED + 1)],
+            "next": [*(f"log_next_{place}" for place in range(1, FOLLOWED + 1)), "log_next_lately"],
+            "places": [f"log_place_{source}" for source in FOUND_BY],
             "own_impressions": ["log_own_impressions", "log_hours_since_own_impression"],
+            "own_views": ["was_viewed", "log_views_since_own_view"],
             "age": ["log_age_hours"],
             "price": ["log_price", "has_price", "price_gap"],
             "region": ["is_own_region", "region_share", "region_share_lately"],
@@ -94,11 +102,13 @@ class Features:
         taken = {name for names in found.values() for name in names}
         return {**found, "live": [name for name in Features.names() if name not in taken]}
 
-    def of(self, asker: Asker, rows: Rows) -> Floats:
-        """[n, names] for distinct rows [n], after all events so far."""
+    def of(self, asker: Asker, rows: Rows, found_at: Places) -> Floats:
+        """[n, names] for distinct rows [n] and their places in the lists of the sources, [n, FOUND_BY]; after all
+        events so far."""
         shown = self._state.impressions.of(asker.user_id or "", rows, asker.time)
         columns = [self._tower(asker, rows), *self._signals(asker, rows, shown), *self._next(asker, rows)]
-        columns += [np.log1p(shown.settled), _log_hours(shown.seconds)]
+        columns += [*np.log1p(found_at.T.astype(np.float64)), np.log1p(shown.settled), _log_hours(shown.seconds)]
+        columns += self._own_views(asker, rows)
         columns += [*self._article(rows, asker.time), *self._taste(asker, rows), *self._moment(asker, len(rows))]
         return np.stack(columns, axis=1, dtype=np.float32)
 
@@ -121,11 +131,25 @@ class Features:
         return [*(since if name == "since_view_seconds" else np.log1p(found[name]) for name in found), *clicks, *shares]
 
     def _next(self, asker: Asker, rows: Rows) -> list[Column]:
-        """Log of the share of each article among those viewed next after the last view, the one before, ..."""
+        """Log of the share of each article among those viewed next after the last view, the one before, ..., and after
+        the last ten together."""
         last = [*asker.history[: -FOLLOWED - 1 : -1]]
         shares = [self._state.transitions.shares(row, rows) for row in last]
         shares += [np.zeros(len(rows))] * (FOLLOWED - len(shares))
-        return [np.log(share + 1e-4) for share in shares]
+        lately = np.zeros(len(rows))
+        for back, row in enumerate(asker.history[: -ASKED_TOGETHER - 1 : -1]):
+            lately += FADING**back * self._state.transitions.shares(row, rows)
+        return [np.log(share + 1e-4) for share in [*shares, lately]]
+
+    def _own_views(self, asker: Asker, rows: Rows) -> list[Column]:
+        """Whether the user viewed each article, and log(1 + views since)."""
+        viewed = self._state.viewed(asker.user_id) if asker.user_id is not None else ()
+        newest_first = np.asarray([*(viewed or asker.history)][::-1], np.int64)
+        distinct, since = np.unique(newest_first, return_index=True)
+        since = np.append(since, MOST_SEEN)
+        at = np.searchsorted(distinct, rows)
+        known = np.append(distinct, -1)[at] == rows
+        return [known.astype(np.float64), np.log1p(np.where(known, since[at], MOST_SEEN))]
 
     def _article(self, rows: Rows, now: int) -> list[Column]:
         created, price = self._catalogue.created[rows], self._log_price[rows]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from services.candidates import Rows, Scores
+from services.candidates import Places, Rows, Scores
 from services.features import Asker, Features
 from services.ranker import Ranker, ToRank, value
 from services.towers import Floats
@@ -21,16 +21,17 @@ class Ranking:
     ) -> None:
         self._ranker, self._features, self._tokens, self._weights = ranker, features, tokens, dict(weights)
 
-    def values(self, askers: Sequence[Asker], lists: Sequence[Rows]) -> Sequence[Scores]:
-        """For each asker the values [n] of distinct rows [n], with one call of the model."""
+    def values(self, askers: Sequence[Asker], lists: Sequence[Rows], found_at: Sequence[Places]) -> Sequence[Scores]:
+        """For each asker the values [n] of distinct rows [n] with their places, see `Features.of`; with one call of the
+        model."""
         found = [np.empty(0)] * len(lists)
         filled = [place for place, rows in enumerate(lists) if len(rows)]
         if filled:
-            given = [self._to_rank(askers[place], lists[place]) for place in filled]
+            given = [self._to_rank(askers[place], lists[place], found_at[place]) for place in filled]
             for place, probabilities in zip(filled, self._ranker.probabilities(given), strict=True):
                 found[place] = value(probabilities, self._weights)
         return found
 
-    def _to_rank(self, asker: Asker, rows: Rows) -> ToRank:
+    def _to_rank(self, asker: Asker, rows: Rows, found_at: Places) -> ToRank:
         history = self._tokens[np.asarray(asker.history, np.int64)]
-        return ToRank(self._features.of(asker, rows), self._tokens[rows], history)
+        return ToRank(self._features.of(asker, rows, found_at), self._tokens[rows], history)

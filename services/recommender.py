@@ -10,7 +10,7 @@ import numpy as np
 
 from services import retrieval
 from services.blend import blend
-from services.candidates import Candidates, Rows, Scores, Source
+from services.candidates import Candidates, Places, Rows, Scores, Source, places_in
 from services.eligibility import Eligibility, eligibility
 from services.features import Asker, Features
 from services.history import History, full_hour, history, of_rows, user_vectors
@@ -85,18 +85,20 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """The candidates of one answer, best first: rows, scores [n] and sources; what went wrong on the way."""
+    """The candidates of one answer, best first: rows, scores [n], sources and the place in each source's list [n,
+    FOUND_BY]; what went wrong on the way."""
 
     rows: Rows
     scores: Scores
     sources: Sequence[Source]
+    found_at: Places
     degraded: Degraded | None = None
 
     def ordered(self, values: Scores) -> "Pool":
         """The same by new scores [n], equal ones by row."""
         order = np.lexsort((self.rows, -values))
         sources = [self.sources[place] for place in order.tolist()]
-        return dataclasses.replace(self, rows=self.rows[order], scores=values[order], sources=sources)
+        return Pool(self.rows[order], values[order], sources, self.found_at[order], self.degraded)
 
 
 class Recommender:
@@ -153,7 +155,8 @@ class Recommender:
         """How the ranking model values exactly these rows [n] for each case, [n]; without one, how near they are to the
         user."""
         if self._ranking is not None:
-            return self._ranking.values([case.asker() for case in cases], lists)
+            nowhere = [places_in(rows, []) for rows in lists]
+            return self._ranking.values([case.asker() for case in cases], lists, nowhere)
         return [
             np.zeros(len(rows))
             if case.vector is None
@@ -213,39 +216,40 @@ class Recommender:
     def _pool(self, case: Case, nearest: Candidates | None) -> Pool:
         """The model's candidates as they are where there is no other source, else one list of all sources."""
         model = nearest or retrieval.NOTHING
+        lists = [model]
         if self._sources is None:
-            pool = Pool(model.rows, model.scores, [model.source] * len(model))
+            rows, scores, labels = model.rows, model.scores, [model.source] * len(model)
         else:
             region_id, wanted = case.request.region_id, self._wanted(case)
-            lists = [model, *self._sources.find(case.history.rows, region_id, case.eligible, wanted)]
+            lists += self._sources.find(case.history.rows, region_id, case.eligible, wanted)
             weights = [self._preset.weights[found.source] for found in lists]
-            pool = Pool(*blend(lists, weights, wanted, self._preset.rank_offset))
+            rows, scores, labels = blend(lists, weights, wanted, self._preset.rank_offset)
+        degraded: Degraded | None = None
         if nearest is None:
-            pool = dataclasses.replace(pool, degraded=RETRIEVAL_FAILED)
+            degraded = RETRIEVAL_FAILED
         elif case.history.rows and len(nearest) < case.request.k:
-            pool = dataclasses.replace(pool, degraded=FEW_CANDIDATES)
-        return self._filled(case, pool)
+            degraded = FEW_CANDIDATES
+        rest = self._popular(case, rows)
+        rows = np.concatenate([rows, *(block.rows for block in rest)])
+        scores = np.concatenate([scores, *(block.scores for block in rest)])
+        labels = [*labels, *(block.source for block in rest for _ in range(len(block)))]
+        return Pool(rows, scores, labels, places_in(rows, lists), degraded)
 
-    def _filled(self, case: Case, pool: Pool) -> Pool:
-        """With what is popular behind the others, where there are fewer than are asked for."""
-        missing = case.request.k - len(pool.rows)
+    def _popular(self, case: Case, rows: Rows) -> Sequence[Candidates]:
+        """What is popular, where there are fewer than are asked for."""
+        missing = case.request.k - len(rows)
         if missing <= 0:
-            return pool
-        rest = case.eligible.without(pool.rows)
-        blocks = self.release.popularity.fill(missing, case.request.region_id, rest)
-        return dataclasses.replace(
-            pool,
-            rows=np.concatenate([pool.rows, *(block.rows for block in blocks)]),
-            scores=np.concatenate([pool.scores, *(block.scores for block in blocks)]),
-            sources=[*pool.sources, *(block.source for block in blocks for _ in range(len(block)))],
-        )
+            return []
+        return self.release.popularity.fill(missing, case.request.region_id, case.eligible.without(rows))
 
     def _ranked(self, cases: Sequence[Case], pools: Sequence[Pool]) -> Sequence[Pool]:
         """The best `k` of each pool by the ranking model; as they are without one, or where it fails."""
         if self._ranking is None:
             return pools
         try:
-            values = self._ranking.values([case.asker() for case in cases], [pool.rows for pool in pools])
+            values = self._ranking.values(
+                [case.asker() for case in cases], [pool.rows for pool in pools], [pool.found_at for pool in pools]
+            )
         except Exception:
             LOGGER.exception("ranking failed in release %s, answering in candidate order", self.release.id)
             return [dataclasses.replace(pool, degraded=pool.degraded or RANKING_FAILED) for pool in pools]

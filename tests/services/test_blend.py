@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.blend import blend
-from services.candidates import Candidates
+from services.candidates import FOUND_BY, NOT_FOUND, Candidates, places_in
 
 
 def _list(source: str, *rows: int) -> Candidates:
@@ -35,3 +35,17 @@ def test_a_list_of_weight_0_adds_nothing() -> None:
 def test_nothing_of_nothing() -> None:
     rows, scores, sources = blend([_list("two_tower")], [1.0], 5, 5)
     assert (len(rows), len(scores), len(sources)) == (0, 0, 0)
+
+
+def test_places_in_each_list() -> None:
+    """9 is third in one list and first in another, 4 in none, 1 second in one."""
+    found = places_in(np.array([9, 4, 1]), [_list("viewed_now", 3, 1, 9), _list("two_tower", 9), _list("viewed_next")])
+    told = [dict(zip(FOUND_BY, row, strict=True)) for row in found.tolist()]
+    assert [row["viewed_now"] for row in told] == [3, NOT_FOUND, 2]
+    assert [row["two_tower"] for row in told] == [1, NOT_FOUND, NOT_FOUND]
+    assert {row["viewed_next"] for row in told} == {NOT_FOUND}
+
+
+def test_a_place_far_behind_is_as_good_as_none() -> None:
+    assert places_in(np.array([0, 1]), [_list("viewed_now", *range(5000, 0, -1), 0)])[0, 1] == NOT_FOUND
+    assert places_in(np.empty(0, np.int64), [_list("viewed_now", 1)]).shape == (0, len(FOUND_BY))

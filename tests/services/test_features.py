@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.catalogue import Catalogue, Coded
+from services.candidates import FOUND_BY, NOT_FOUND, places_in
 from services.features import LONG_HOURS, Asker, Features
 from services.state import Event, State
 
@@ -32,7 +33,8 @@ def catalogue() -> Catalogue:
 
 def told(state: State, asker: Asker, rows: list[int]) -> list[dict[str, float]]:
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
-    found = Features(state, catalogue(), vectors).of(asker, np.array(rows))
+    nowhere = places_in(np.array(rows), [])
+    found = Features(state, catalogue(), vectors).of(asker, np.array(rows), nowhere)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     return [dict(zip(Features.names(), row.tolist(), strict=True)) for row in found]
@@ -87,6 +89,31 @@ def test_live_signals_and_what_was_viewed_next() -> None:
     assert (one["log_next_1"], zero["log_next_1"], one["log_next_2"]) == pytest.approx(
         (math.log(1.0001), math.log(1e-4), math.log(1e-4))
     )
+    assert one["log_next_lately"] == pytest.approx(math.log(1.0001))
+    backwards = dataclasses.replace(ANNA, history=[0, 2])
+    assert told(state, backwards, [1])[0]["log_next_lately"] == pytest.approx(math.log(0.8001))
+
+
+def test_what_the_user_viewed_already() -> None:
+    """Björn viewed 0, 1, 1; what an event does not tell, the history of the request does."""
+    views = [("view", "björn", row, None, NOW - HOUR + place) for place, row in enumerate((0, 1, 1))]
+    bjoern = dataclasses.replace(ANNA, user_id="björn")
+    zero, one, two = told(happen(*views), bjoern, [0, 1, 2])
+    assert [found["was_viewed"] for found in (zero, one, two)] == [1, 1, 0]
+    assert [found["log_views_since_own_view"] for found in (zero, one, two)] == pytest.approx(
+        [math.log(3), math.log(1), math.log(1001)]
+    )
+    zero, one, two = told(State(), ANNA, [0, 1, 2])
+    assert [found["was_viewed"] for found in (zero, one, two)] == [1, 0, 1]
+    assert two["log_views_since_own_view"] == pytest.approx(math.log(2))
+
+
+def test_where_the_sources_found_a_candidate() -> None:
+    rows, found_at = np.array([1, 0]), np.array([[1, 7, NOT_FOUND, 3, 2], [2, 1, 1, 1, 1]])
+    state, vectors = State(), np.ones((3, 2), np.float32)
+    features = Features(state, catalogue(), vectors).of(ANNA, rows, found_at)
+    columns = [Features.names().index(f"log_place_{source}") for source in FOUND_BY]
+    assert features[:, columns] == pytest.approx(np.log1p(found_at))
 
 
 def test_the_list_that_is_open_now_tells_nothing() -> None:
