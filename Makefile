@@ -65,6 +65,10 @@ bench-input: .venv/installed ## windows a second that reach training on one core
 bench-train: .venv/installed ## steps and views a second in catalogues of 10,000, 100,000 and 1,000,000 articles [REPEAT=1]
 	$(RUN) training bench-train $(if $(REPEAT),--repeat $(REPEAT))
 
+.PHONY: bench-peer
+bench-peer: .venv/installed .venv-peer/installed ## views a second and time to equal quality beside the SASRec of RecTools DATASET=DIR [REPEAT=1]
+	$(RUN) training bench-peer --dataset $(DATASET) $(if $(REPEAT),--repeat $(REPEAT))
+
 .PHONY: lint
 lint: .venv/installed ## ruff (rules and format) and mypy --strict
 	.venv/bin/ruff check .
@@ -81,7 +85,8 @@ lock: .venv-tools/installed ## make the lock files anew from pyproject.toml and 
 	$(UV) pip compile -q --python-version 3.11 --extra dev pyproject.toml $(COMPILE) -o $(LOCKS)/dev.txt
 	for extra in preprocessing training services; do \
 	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml -c $(LOCKS)/dev.txt $(COMPILE) -o $(LOCKS)/$$extra.txt; done
-	$(UV) pip compile -q --python-version 3.11 --extra emulator pyproject.toml $(COMPILE) -o $(LOCKS)/emulator.txt
+	for extra in emulator peer; do \
+	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml $(COMPILE) -o $(LOCKS)/$$extra.txt; done
 COMPILE := --generate-hashes --no-header --no-annotate
 
 .PHONY: clean
@@ -102,4 +107,9 @@ clean: ## remove what was built, keep the virtual environments
 .venv-emulator/installed: $(LOCKS)/emulator.txt .venv-tools/installed
 	$(PYTHON) -m venv --clear .venv-emulator
 	time $(UV) pip install -q --compile-bytecode --python .venv-emulator/bin/python --require-hashes -r $<
+	touch $@
+
+.venv-peer/installed: $(LOCKS)/peer.txt .venv-tools/installed
+	$(PYTHON) -m venv --clear .venv-peer
+	time $(UV) pip install -q --python .venv-peer/bin/python --require-hashes -r $<
 	touch $@

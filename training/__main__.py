@@ -7,6 +7,7 @@ import sys
 COMMANDS = {
     "bench-input": ("training.bench_input", "measure how fast batches reach training"),
     "bench-train": ("training.bench_train", "measure training steps in catalogues of several sizes"),
+    "bench-peer": ("training.bench_peer", "measure training beside the SASRec of RecTools"),
     "candidate": ("training.candidate", "train the two towers of the candidate model"),
     "ranking": ("training.ranking", "train the ranking model on what replay wrote"),
     "index": ("training.index", "make the article vectors and their faiss index"),

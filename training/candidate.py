@@ -156,6 +156,7 @@ def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathli
         "evaluation_queries": len(inputs.queries["length"]),
         "views": inputs.views,
         "views_per_second": round(result.examples_per_second),
+        "steps_per_second": round(result.steps_per_second, 2),
         "train_seconds": round(result.seconds, 1),
     }
 

@@ -24,8 +24,8 @@ class TrainResult:
     """What a run came to. The network holds the weights of `best_step`.
 
     `steps`: done in all, over all processes of the run, as are `history` (step, mean training loss since the one
-    before and metrics of each evaluation) and `seconds` (wall time). `examples_per_second`: of training steps in this
-    process, without the first one, evaluations and checkpoints; 0 when it made fewer than two.
+    before and metrics of each evaluation) and `seconds` (wall time). `examples_per_second`, `steps_per_second`: of
+    training steps in this process, without the first one, evaluations and checkpoints; 0 when it made fewer than two.
     """
 
     steps: int
@@ -33,6 +33,7 @@ class TrainResult:
     best_metrics: Mapping[str, float]
     history: list[dict[str, float]]
     examples_per_second: float
+    steps_per_second: float
     seconds: float
 
 
@@ -129,6 +130,7 @@ class _Run:
             best_metrics=metrics,
             history=record.history,
             examples_per_second=self._progress.examples_per_second,
+            steps_per_second=self._progress.steps_per_second,
             seconds=record.seconds,
         )
 

@@ -25,7 +25,8 @@ class NetworkConfig:
 
     `history`: longest history; `min_views`: views from which an article has an id of its own; `id_dropout`: share of
     articles whose id is hidden in a step, so that content and the shared ids learn to stand in; `negatives`: sampled
-    for each step, of which `uniform_share` uniformly over the catalogue and the rest by views.
+    for each step, of which `uniform_share` uniformly over the catalogue and the rest by views; `smoothing`: part of a
+    moving mean beside attention.
     """
 
     dim: int = 64
@@ -37,11 +38,13 @@ class NetworkConfig:
     id_dropout: float = 0.3
     negatives: int = 256
     uniform_share: float = 0.5
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         require_positive(self, "dim", "heads", "blocks", "history", "min_views", "negatives")
         for name in ("dropout", "id_dropout"):
             require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "a number from 0 to below 1")
+        require("smoothing", self.smoothing, 0 <= self.smoothing < 1, "a number from 0 to below 1")
         require("heads", self.heads, self.dim % self.heads == 0, f"a divisor of dim, which is {self.dim}")
 
 
@@ -70,7 +73,9 @@ class CandidateNetwork(keras.layers.Layer):
             name="encoder",
         )
         self.context = ContextEncoder(sizes["region_id"] + 1, name="context")
-        self.tower = UserTower(config.dim, config.heads, config.blocks, config.history, config.dropout, name="user")
+        self.tower = UserTower(
+            config.dim, config.heads, config.blocks, config.history, config.dropout, config.smoothing, name="user"
+        )
         # Vectors of the whole catalogue, made anew at the start of an evaluation; no weight of the model.
         self.vectors = tf.Variable(tf.zeros([articles.count, config.dim]), trainable=False, name="vectors")
 

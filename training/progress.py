@@ -42,6 +42,12 @@ class Progress:
         _, examples, seconds = self._counted or (0, 0, 0.0)
         return examples / seconds if seconds else 0.0
 
+    @property
+    def steps_per_second(self) -> float:
+        """As `examples_per_second`."""
+        steps, _, seconds = self._counted or (0, 0, 0.0)
+        return steps / seconds if seconds else 0.0
+
     def stepped(self, step: int, loss: float, norm: float, examples: int, seconds: float) -> None:
         """A training step took `seconds`, input included, for that many `examples`."""
         if self._counted is None:

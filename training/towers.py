@@ -14,6 +14,7 @@ SMALL = keras.initializers.TruncatedNormal(stddev=0.02, seed=0)
 # Content is mixed with numbers of variance 1, and a title is the mean of many n-grams: smaller ones would take long to
 # be heard (tried: docs/decisions/0004-candidate-model.md).
 PLAIN = keras.initializers.TruncatedNormal(stddev=0.3, seed=1)
+MEAN_OF = 8
 Seed = Any  # an int32 tensor [2], or None outside training
 
 
@@ -58,15 +59,23 @@ class UserTower(keras.layers.Layer):
 
     `tokens` [batch, length, dim], oldest first; `context` as `ContextEncoder` gives it, [batch, length, width], of
     the view that follows each position. Returns [batch, length, dim]: position i has seen tokens 0 to i only (causal
-    self-attention, as in SASRec, Kang & McAuley 2018), so padding behind is never seen.
+    self-attention, as in SASRec, Kang & McAuley 2018), so padding behind is never seen. `smoothing`: see
+    AttentionBlock.
     """
 
     def __init__(
-        self, dim: int, heads: int, blocks: int, history: int, dropout: float, name: str | None = None
+        self,
+        dim: int,
+        heads: int,
+        blocks: int,
+        history: int,
+        dropout: float,
+        smoothing: float = 0.0,
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         self.blocks = [
-            AttentionBlock(dim, heads, history, dropout, salt=10 * number, name=f"block_{number}")
+            AttentionBlock(dim, heads, history, dropout, smoothing, salt=10 * number, name=f"block_{number}")
             for number in range(blocks)
         ]
         self.input_dropout = StatelessDropout(dropout, salt=1000)
@@ -112,10 +121,20 @@ class AttentionBlock(keras.layers.Layer):
 
     The place of a token counts by its distance: a learned bias for each head and distance (as in T5, Raffel et al.
     2020), so that a history may start anywhere. [batch, length, dim] -> the same shape; `length` is at most
-    `history`.
+    `history`. The part `smoothing` (0 to 1) of what is added comes from a filter of the last tokens instead of
+    attention, which of itself learns no such thing from little data (BSARec: Shin et al. 2024).
     """
 
-    def __init__(self, dim: int, heads: int, history: int, dropout: float, salt: int, name: str | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        history: int,
+        dropout: float,
+        smoothing: float,
+        salt: int,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
         if dim % heads:
             raise ValueError(f"dim is {dim}, which {heads} heads do not divide")
@@ -129,9 +148,15 @@ class AttentionBlock(keras.layers.Layer):
         self.narrow = keras.layers.Dense(dim, name="narrow")
         self.dropouts = [StatelessDropout(dropout, salt + part) for part in range(2)]
         self.bias = self.add_weight(shape=(heads, history), initializer="zeros", name="distance_bias")
+        self.smoothing = smoothing
+        self.filter = MovingMean(dim, name="filter") if smoothing else None
 
     def call(self, hidden: tf.Tensor, seed: Seed = None) -> tf.Tensor:
-        hidden += self.dropouts[0](self._attend(self.attention_norm(hidden)), seed)
+        normal = self.attention_norm(hidden)
+        found = self._attend(normal)
+        if self.filter is not None:
+            found = self.smoothing * self.filter(normal) + (1 - self.smoothing) * found
+        hidden += self.dropouts[0](found, seed)
         return hidden + self.dropouts[1](self.narrow(self.widen(self.forward_norm(hidden))), seed)
 
     def _attend(self, hidden: tf.Tensor) -> tf.Tensor:
@@ -148,6 +173,26 @@ class AttentionBlock(keras.layers.Layer):
         distance = positions[:, tf.newaxis] - positions
         bias = tf.gather(tf.convert_to_tensor(self.bias), tf.maximum(distance, 0), axis=1)
         return tf.where(distance >= 0, bias, tf.float32.min / 2)
+
+
+class MovingMean(keras.layers.Layer):
+    """[batch, length, dim] -> the same shape: at each place the mean of the last 8 tokens, this one included, and a
+    learned share (a square, one for each dimension) of what the token differs from it by.
+
+    BSARec takes the low frequencies of the whole history; a mean of what came before sees nothing that comes later.
+    """
+
+    def __init__(self, dim: int, name: str | None = None) -> None:
+        super().__init__(name=name)
+        start = keras.initializers.RandomNormal(stddev=0.5, seed=2)
+        self.root = self.add_weight(shape=(dim,), initializer=start, name="root")
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        positions = tf.range(tf.shape(tokens)[1])
+        distance = positions[:, tf.newaxis] - positions
+        among = tf.cast((distance >= 0) & (distance < MEAN_OF), tf.float32)
+        mean = tf.matmul(among / tf.reduce_sum(among, axis=1, keepdims=True), tokens)
+        return mean + tf.square(self.root) * (tokens - mean)
 
 
 class StatelessDropout(keras.layers.Layer):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.catalogue import Catalogue, Coded
 from services.candidates import FOUND_BY, NOT_FOUND, places_in
+from services.catalogue import Catalogue, Coded
 from services.features import LONG_HOURS, Asker, Features
 from services.state import Event, State
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from training.towers import ArticleEncoder, AttentionBlock, ContextEncoder, StatelessDropout, UserTower
+from training.towers import ArticleEncoder, AttentionBlock, ContextEncoder, MovingMean, StatelessDropout, UserTower
 
 DIM, HISTORY, WIDTH = 8, 6, 3
 HOUR = 3_600_000_000
@@ -21,10 +21,11 @@ def normal(*shape: int, seed: int = 0) -> tf.Tensor:
     return tf.random.stateless_normal(shape, [seed, 5])
 
 
-@pytest.fixture(scope="module")
-def tower() -> UserTower:
-    """All weights, the distance biases included, drawn from a normal distribution: nothing cancels by chance."""
-    made = UserTower(DIM, heads=2, blocks=2, history=HISTORY, dropout=0.4)
+@pytest.fixture(scope="module", params=[0.0, 0.6])
+def tower(request: pytest.FixtureRequest) -> UserTower:
+    """With and without a moving mean. All weights, the distance biases included, drawn from a normal distribution:
+    nothing cancels by chance."""
+    made = UserTower(DIM, heads=2, blocks=2, history=HISTORY, dropout=0.4, smoothing=request.param)
     made(normal(1, HISTORY, DIM), normal(1, HISTORY, WIDTH))
     for number, variable in enumerate(made.trainable_variables):
         variable.assign(0.5 * normal(*variable.shape, seed=number))
@@ -73,7 +74,7 @@ def attention(block: AttentionBlock, tokens: list[float]) -> list[float]:
 
 
 def test_a_distance_has_its_own_bias() -> None:
-    block = AttentionBlock(dim=2, heads=1, history=3, dropout=0.0, salt=0)
+    block = AttentionBlock(dim=2, heads=1, history=3, dropout=0.0, smoothing=0.0, salt=0)
     block(tf.zeros([1, 1, 2]))
     for variable in block.trainable_variables:
         variable.assign(tf.zeros_like(variable))
@@ -90,6 +91,17 @@ def test_a_distance_has_its_own_bias() -> None:
     # e^bias is 1 at distance 0, 3 at 1, 4 at 2: 1, (3 - 1) / 4, (4 - 3 - 1) / 8
     block.bias.assign(np.log([[1.0, 3.0, 4.0]]))
     np.testing.assert_allclose(attention(block, tokens), [1, 0.5, 0], atol=1e-4)
+
+
+def test_a_moving_mean_and_what_a_token_differs_from_it_by() -> None:
+    """Of the last 8 tokens; a share of 0.25 of the difference is added."""
+    mean = MovingMean(1)
+    tokens = tf.constant([2.0, 4.0, 0.0, 0, 0, 0, 0, 2, 10])[tf.newaxis, :, tf.newaxis]
+    mean(tokens)
+    mean.root.assign([-0.5])
+    means = np.array([2, 3, 2, 1.5, 1.2, 1, 6 / 7, 1, 2])
+    expected = means + 0.25 * (tokens.numpy()[0, :, 0] - means)
+    np.testing.assert_allclose(mean(tokens).numpy()[0, :, 0], expected, atol=1e-6)
 
 
 def test_dropout_depends_on_the_seed_alone(tower: UserTower) -> None:
