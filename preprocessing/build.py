@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from preprocessing import artifact, counts, day, extract, features, files, letters, progress, shared
 from preprocessing.artifact import Draft, FileEntry
@@ -60,6 +61,7 @@ class Build:
                 counted = self._gathered(work, extracted, ("articles", "categories"))
             with watch.step("vocabularies"):
                 made = files.write_tables(draft.folder, self.config, self.earlier, extracted.catalogue, counted)
+                pq.write_table(extracted.regions, draft.folder / "regions.parquet")
                 shared.share(draft, CATALOGUE, *(str(entry["path"]) for entry in made.vocabularies.values()))
             with watch.step("transform"), concurrent.futures.ThreadPoolExecutor(1) as background:
                 # Workers do the rest; this process has nothing else to do.

@@ -24,6 +24,7 @@ _LETTERS = {
     "events": ("reason", "day", *artifact.EVENT_COLUMNS, "views"),
     "articles": ("reason", *artifact.ARTICLE_COLUMNS),
 }
+REGIONS, REGION_KEY = "regions", ("region_id", "neighbour_id")
 POPULAR_DAYS = 7
 SCRATCH = "scratch_"
 # A killed run cannot drop its tables.
@@ -46,11 +47,12 @@ class Window:
 @dataclasses.dataclass(frozen=True)
 class Extract:
     """What is to be read of the views, piece by piece, and the small tables as Arrow: the articles at `until`, the
-    weights of popularity, and what was left out."""
+    weights of popularity, the neighbours of each region, and what was left out."""
 
     pieces: Sequence[Piece]
     catalogue: pa.Table
     popularity: pa.Table
+    regions: pa.Table
     letters: Sequence[Letter]
 
 
@@ -106,7 +108,8 @@ class _Queries:
             if chunk.last_day >= self.popular_from:
                 part = self._make("popularity", {"first_day": self.popular_from}, str(chunk.number), {"views": table})
                 popularity.append(self._read(part, WEIGHTS.names).cast(WEIGHTS))
-        return Extract(found, catalogue, ordered(pa.concat_tables(popularity)), dropped)
+        regions = self._read(REGIONS, artifact.REGION_COLUMNS).sort_by([(key, "ascending") for key in REGION_KEY])
+        return Extract(found, catalogue, ordered(pa.concat_tables(popularity)), regions, dropped)
 
     def drop(self) -> None:
         client = self.connection.client()

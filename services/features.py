@@ -14,6 +14,7 @@ from services.candidates import FOUND_BY, Places, Rows, Scores
 from services.catalogue import Catalogue
 from services.impressions import Shown
 from services.live import WINDOWS, Live
+from services.regions import Distances, Neighbours
 from services.state import MOST_SEEN, State
 from services.towers import Floats
 
@@ -49,10 +50,11 @@ class Asker:
 class Features:
     """Computes features from the state of the service and what a release knows of articles."""
 
-    def __init__(self, state: State, catalogue: Catalogue, vectors: Floats) -> None:
-        """`vectors` [articles, vector_dim]."""
+    def __init__(self, state: State, catalogue: Catalogue, vectors: Floats, neighbours: Neighbours) -> None:
+        """`vectors` [articles, vector_dim]; `neighbours` of each region."""
         self._state, self._catalogue, self._vectors = state, catalogue, vectors
         self._log_price = np.log1p(self._catalogue.price)
+        self._distances = Distances(catalogue.region.names, neighbours)
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -73,6 +75,8 @@ class Features:
             "has_price",
             "price_gap",
             "is_own_region",
+            "is_neighbour",
+            "log_region_distance",
             *(f"{name}_share" for name in _MATCHED),
             *(f"{name}_share_lately" for name in _MATCHED),
             *MOMENT,
@@ -94,7 +98,7 @@ class Features:
             "own_views": ["was_viewed", "log_views_since_own_view"],
             "age": ["log_age_hours"],
             "price": ["log_price", "has_price", "price_gap"],
-            "region": ["is_own_region", "region_share", "region_share_lately"],
+            "region": ["is_own_region", "is_neighbour", "log_region_distance", "region_share", "region_share_lately"],
             "category": ["category_share", "category_share_lately"],
             "seller": ["seller_share", "seller_share_lately"],
             "moment": list(MOMENT),
@@ -161,10 +165,11 @@ class Features:
         paid = self._log_price[history]
         usual = float(np.nanmean(paid)) if np.isfinite(paid).any() else np.nan
         gap = np.nan_to_num(np.abs(self._log_price[rows] - usual))
-        own = self._catalogue.region.place_of.get(asker.region_id or "", -2)
+        distance = self._distances.of(asker.region_id)[self._catalogue.region.places[rows]]
+        where = [distance == 0, distance < self._distances.far, np.log1p(distance)]
         columns = [getattr(self._catalogue, name).places for name in _MATCHED]
         shares = [_share(places[rows], places[views]) for views in (history, history[-LATELY:]) for places in columns]
-        return [gap, (self._catalogue.region.places[rows] == own).astype(np.float64), *shares]
+        return [gap, *(column.astype(np.float64) for column in where), *shares]
 
     def _moment(self, asker: Asker, count: int) -> list[Column]:
         last = self._state.last_view(asker.user_id) if asker.user_id is not None else None

@@ -119,7 +119,7 @@ class Recommender:
         answer, or as many as are asked for where those are more."""
         self.release, self.state, self._preset, self._most = release, state, preset, candidates
         self._sources = Sources(state, release.catalogue, preset.followed) if state else None
-        self.features = Features(state, release.catalogue, release.vectors) if state else None
+        self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
         self._ranking = None
         if release.ranking and self.features:
             self._ranking = Ranking(release.ranking, self.features, release.tokens)

@@ -13,15 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 from preprocessing import artifact
-from services import catalogue, popularity, ranker, retrieval, runtime, towers
+from services import catalogue, popularity, ranker, regions, retrieval, runtime, towers
 from services.catalogue import Catalogue
 from services.features import Features
 from services.popularity import Popularity
 from services.ranker import Ranker
+from services.regions import Neighbours
 from services.towers import Floats, Towers
 
 KIND = "release"
-FILES = ("articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "warmup.json")
+FILES = (
+    "articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "regions.parquet",
+    "warmup.json",
+)  # fmt: skip
 TOWERS, RANKING, RANKING_WARMUP = "towers", "ranking", "ranking_warmup.npz"
 
 
@@ -50,6 +54,7 @@ class Release:
     vectors: Floats
     catalogue: Catalogue
     popularity: Popularity
+    neighbours: Neighbours
     warmup: tuple[dict[str, Any], ...]
     embedding_dim: int = 0
     ranking: Ranker | None = None
@@ -107,6 +112,8 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
         articles = catalogue.read(file)
     with _naming(folder / "popularity.parquet") as file:
         popular = popularity.read(file, articles)
+    with _naming(folder / "regions.parquet") as file:
+        neighbours = regions.read(file)
     with _naming(folder / "tokens.npy") as file:
         tokens = _matrix(file, (len(articles), sizes.token_dim))
     with _naming(folder / "vectors.npy") as file:
@@ -127,6 +134,7 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
         vectors=vectors,
         catalogue=articles,
         popularity=popular,
+        neighbours=neighbours,
         warmup=warmup,
         embedding_dim=contents["embedding_dim"],
         ranking=_ranking(folder, contents.get("ranking"), sizes),

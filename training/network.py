@@ -38,7 +38,7 @@ class NetworkConfig:
     id_dropout: float = 0.3
     negatives: int = 256
     uniform_share: float = 0.5
-    smoothing: float = 0.0
+    smoothing: float = 0.7
 
     def __post_init__(self) -> None:
         require_positive(self, "dim", "heads", "blocks", "history", "min_views", "negatives")

@@ -10,7 +10,7 @@ import shutil
 from preprocessing import artifact
 
 PARTS = {
-    "dataset": ("catalogue.parquet", "popularity.parquet"),
+    "dataset": ("catalogue.parquet", "popularity.parquet", "regions.parquet"),
     "candidate": ("towers",),
     "index": ("articles.faiss", "vectors.npy", "tokens.npy", "warmup.json"),
     "ranking": ("ranking", "ranking_warmup.npz"),

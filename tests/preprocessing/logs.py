@@ -57,7 +57,9 @@ def write(folder: pathlib.Path, events: Iterable[Row], articles: Iterable[Row]) 
     return folder
 
 
-def insert(connection: "Connection", events: Iterable[Row] = (), articles: Iterable[Row] = ()) -> None:
+def insert(
+    connection: "Connection", events: Iterable[Row] = (), articles: Iterable[Row] = (), regions: Iterable[Row] = ()
+) -> None:
     """Adds rows to the tables as they are, repeated ones too, which are made where they are missing."""
     from google.cloud import bigquery
 
@@ -68,7 +70,8 @@ def insert(connection: "Connection", events: Iterable[Row] = (), articles: Itera
     lists = bigquery.ParquetOptions()
     lists.enable_list_inference = True
     config = bigquery.LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_APPEND", parquet_options=lists)
-    for table, rows in ((tables.EVENTS, list(events)), (tables.ARTICLES, list(articles))):
+    given = ((tables.EVENTS, events), (tables.ARTICLES, articles), (tables.REGIONS, regions))
+    for table, rows in ((table, list(rows)) for table, rows in given):
         if rows:
             file = io.BytesIO()
             pq.write_table(table_of(table, rows), file)

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_the_watermark_depends_on_what_lies_before_the_end(connection: Connectio
     nothing = [0, 0]
     assert before == {
         "events": [1, micros(1)], "articles": [1, micros(1)], "forgotten_users": nothing,
-        "events without a time": nothing,
+        "events without a time": nothing, "regions": nothing,
     }  # fmt: skip
     insert(connection, [view("e2", "u", "a", WINDOW.until)], [article("a", updated_at=WINDOW.until)])
     assert mark() == before
@@ -179,6 +180,23 @@ def test_the_watermark_depends_on_what_lies_before_the_end(connection: Connectio
     assert mark() == before | {"events": [2, micros(1) ^ micros(2)], "articles": [2, micros(1) ^ micros(2)]}
     forget(connection, {"w": at(1, day=7)})
     assert mark()["forgotten_users"] == [1, micros(1, day=7)]
+    insert(connection, regions=[neighbours("n", "s", 2.5)])
+    rows, digest = mark()["regions"]
+    assert (rows, digest == 0) == (1, False)
+    insert(connection, regions=[neighbours("s", "n", 2.5)])
+    assert mark()["regions"][0] == 2
+    assert mark()["regions"][1] not in (0, digest)
+
+
+def test_regions_come_by_name(connection: Connection) -> None:
+    pairs = [neighbours("s", "n", 2.5), neighbours("n", "t", 1.0), neighbours("n", "s", 2.5)]
+    insert(connection, [view("e1", "u", "a", at(1))], regions=pairs)
+    with opened(connection, WINDOW, most_views=2) as made:
+        assert made.regions.to_pylist() == sorted(pairs, key=lambda pair: (pair["region_id"], pair["neighbour_id"]))
+
+
+def neighbours(region_id: str, neighbour_id: str, distance: float) -> dict[str, Any]:
+    return {"region_id": region_id, "neighbour_id": neighbour_id, "distance": distance}
 
 
 def test_scratch_tables_are_dropped(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

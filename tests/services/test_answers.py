@@ -42,7 +42,7 @@ def releases(draw: st.DrawFn) -> Release:
     index = faiss.IndexIDMap2(faiss.IndexFlatIP(2))
     index.add_with_ids(vectors[indexed], indexed)
     popularity = Popularity(draw(_popular("popular", count)), {"north": draw(_popular("popular_in_region", count))})
-    return Release("0" * 16, Dimensions(3, 2, 2), MeanTower(), index, vectors, vectors, catalogue, popularity, ())
+    return Release("0" * 16, Dimensions(3, 2, 2), MeanTower(), index, vectors, vectors, catalogue, popularity, {}, ())
 
 
 @st.composite

@@ -14,6 +14,7 @@ from services.state import Event, State
 
 HOUR = 3_600_000_000
 NOW = 1000 * 24 * HOUR + 6 * HOUR  # a Wednesday, 6 o'clock
+NEIGHBOURS = {"north": {"south": 3.0, "east": 5.0}}
 UNKNOWN = np.iinfo(np.int64).min
 
 
@@ -34,7 +35,7 @@ def catalogue() -> Catalogue:
 def told(state: State, asker: Asker, rows: list[int]) -> list[dict[str, float]]:
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
     nowhere = places_in(np.array(rows), [])
-    found = Features(state, catalogue(), vectors).of(asker, np.array(rows), nowhere)
+    found = Features(state, catalogue(), vectors, NEIGHBOURS).of(asker, np.array(rows), nowhere)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     return [dict(zip(Features.names(), row.tolist(), strict=True)) for row in found]
@@ -57,6 +58,8 @@ def test_what_a_candidate_is_and_what_the_user_is_used_to() -> None:
     assert (one["price_gap"], two["price_gap"]) == pytest.approx((0, 1))
     assert (one["log_age_hours"], two["log_age_hours"]) == pytest.approx((math.log(3), math.log(2)))
     assert (one["is_own_region"], two["is_own_region"]) == (1, 0)
+    assert (one["log_region_distance"], two["log_region_distance"]) == pytest.approx((0, math.log(4)))
+    assert (one["is_neighbour"], two["is_neighbour"]) == (1, 1)
     assert (one["category_share"], two["category_share"], one["region_share"]) == (1, 0, 0.5)
     assert (one["seller_share"], one["log_history"]) == pytest.approx((0, math.log(3)))
     assert (one["hour_sine"], one["is_weekend"]) == pytest.approx((1, 0))
@@ -68,7 +71,9 @@ def test_what_is_not_known_has_a_value_of_its_own() -> None:
     (found,) = told(State(), stranger, [2])
     assert (found["log_price"], found["has_price"], found["price_gap"], found["two_tower_score"]) == (0, 0, 0, 0)
     assert found["log_age_hours"] == pytest.approx(math.log(1 + LONG_HOURS))
-    assert (found["category_share"], found["is_own_region"]) == (0, 0)
+    assert (found["category_share"], found["is_own_region"], found["is_neighbour"]) == (0, 0, 0)
+    # Beyond all neighbours: twice as far as the farthest.
+    assert found["log_region_distance"] == pytest.approx(math.log(11))
 
 
 def test_live_signals_and_what_was_viewed_next() -> None:
@@ -111,7 +116,7 @@ def test_what_the_user_viewed_already() -> None:
 def test_where_the_sources_found_a_candidate() -> None:
     rows, found_at = np.array([1, 0]), np.array([[1, 7, NOT_FOUND, 3, 2], [2, 1, 1, 1, 1]])
     state, vectors = State(), np.ones((3, 2), np.float32)
-    features = Features(state, catalogue(), vectors).of(ANNA, rows, found_at)
+    features = Features(state, catalogue(), vectors, NEIGHBOURS).of(ANNA, rows, found_at)
     columns = [Features.names().index(f"log_place_{source}") for source in FOUND_BY]
     assert features[:, columns] == pytest.approx(np.log1p(found_at))
 

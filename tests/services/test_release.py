@@ -23,6 +23,7 @@ FILES = [
     "vectors.npy",
     "catalogue.parquet",
     "popularity.parquet",
+    "regions.parquet",
     "warmup.json",
     "towers/saved_model.pb",
 ]
@@ -125,6 +126,11 @@ def rewrite(name: str, table: pa.Table) -> tiny.Edit:
     return lambda folder, _: pq.write_table(table, folder / name)
 
 
+def regions(of: list[str], to: list[str], distances: list[float | None]) -> tiny.Edit:
+    table = pa.table({"region_id": of, "neighbour_id": to, "distance": pa.array(distances, pa.float64())})
+    return rewrite("regions.parquet", table)
+
+
 def popularity(article_ids: list[str], scores: list[float]) -> tiny.Edit:
     nulls = pa.nulls(len(scores), pa.string())
     return rewrite("popularity.parquet", pa.table({"region_id": nulls, "article_id": article_ids, "score": scores}))
@@ -146,6 +152,8 @@ BROKEN: list[tuple[tiny.Edit, str]] = [
     (index_of([0, 1, 2, 3, 4, 5, 7], faiss.METRIC_L2), r"articles\.faiss: has dimension 2 and metric 1"),
     (rewrite("catalogue.parquet", tiny.catalogue_table(list("abcdefga"))), "article_id 'a' occurs more than once"),
     (rewrite("catalogue.parquet", tiny.catalogue_table([*"abcdefg", None])), "row 7 has no article_id"),
+    (regions(["north"], ["south"], [-1.0]), r"regions\.parquet: from 'north' to 'south' it is -1.0"),
+    (regions(["north"], ["south"], [None]), r"regions\.parquet: from 'north' to 'south' it is nan"),
     (popularity(["q"], [1.0]), r"popularity\.parquet: article 'q' is not in catalogue"),
     (popularity(["a", "b"], [1.0, float("nan")]), r"popularity\.parquet: the score of article 'b' is no finite"),
     (popularity(["a", "a"], [2.0, 1.0]), r"popularity\.parquet: .* names an article twice"),

@@ -54,6 +54,7 @@ POPULAR = (
     ("north", "f", 3.0), ("north", "a", 2.5),
     ("south", "d", 5.0), ("south", "c", 1.0),
 )  # fmt: skip
+NEIGHBOURS = {"region_id": ["north"], "neighbour_id": ["south"], "distance": [3.0]}
 WARMUP: list[dict[str, Any]] = [
     {"history": ["a"], "region_id": None, "time": MIDNIGHT, "vector": [1.0, 0.0], "articles": ["b", "c"]},
     {"history": ["a", "f"], "region_id": "north", "time": MIDNIGHT + 5 * HOUR, "vector": [0.6, 0.505], "articles": []},
@@ -124,6 +125,7 @@ def write_files(folder: pathlib.Path) -> None:
     region_ids, article_ids, scores = zip(*POPULAR, strict=True)
     table = pa.table({"region_id": region_ids, "article_id": article_ids, "score": scores})
     pq.write_table(table, folder / "popularity.parquet")
+    pq.write_table(pa.table(NEIGHBOURS), folder / "regions.parquet")
     (folder / "warmup.json").write_text(json.dumps(WARMUP), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from training.__main__ import main
 
 UNTIL = "2020-01-02T00:00:00+00:00"
 FILES = {
-    "dataset": ("catalogue.parquet", "popularity.parquet", "segments/2020-01-01/0000.tfrecord"),
+    "dataset": ("catalogue.parquet", "popularity.parquet", "regions.parquet", "segments/2020-01-01/0000.tfrecord"),
     "candidate": ("towers/saved_model.pb", "towers/variables/variables.index", "queries.parquet", "history.json"),
     "index": ("articles.faiss", "vectors.npy", "tokens.npy", "warmup.json"),
 }
@@ -73,7 +73,7 @@ def test_a_release_holds_what_the_service_needs_and_nothing_else(
     path = pathlib.Path(told["path"])
     assert path == parts.releases / told["id"]
     assert {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} == {
-        "manifest.json", "catalogue.parquet", "popularity.parquet", "towers/saved_model.pb",
+        "manifest.json", "catalogue.parquet", "popularity.parquet", "regions.parquet", "towers/saved_model.pb",
         "towers/variables/variables.index", "articles.faiss", "vectors.npy", "tokens.npy", "warmup.json",
     }  # fmt: skip
     assert (path / "popularity.parquet").read_text() == "dataset popularity.parquet 0"
@@ -87,7 +87,7 @@ def test_the_manifest_verifies_and_says_where_the_release_comes_from(
     path = json.loads(capsys.readouterr().out)["path"]
     manifest = artifact.read_manifest(path, "release")
     artifact.verify(path, manifest)
-    assert len(manifest.files) == 8
+    assert len(manifest.files) == 9
     assert manifest.identity.parents == parts.ids
     assert manifest.contents == {
         "vector_dim": 4, "token_dim": 5, "history": 6, "embedding_dim": 0, "on_offer": 2,
