@@ -5,8 +5,6 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import shutil
-from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,14 +19,12 @@ from training.export import export_towers
 from training.flags import config_flags, config_of
 from training.inputs import InputConfig, Inputs
 from training.loop import TrainResult, train_and_evaluate
+from training.making import WORKER_SALT, make
 from training.network import CandidateNetwork, NetworkConfig
 from training.optimizer import AdamConfig, LearningRate
 from training.rules import require_positive
 from training.sampling import NegativeSampler
 from training.workers import Workers
-
-# Keeps the noise of one worker apart from that of the others.
-WORKER_SALT = 1_000_003
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +76,13 @@ def run(args: argparse.Namespace) -> int:
             source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
             lock_digest=artifact.lock_digest("training"),
         )
-        path = artifact.join(args.out, identity.id)
-        reused = artifact.exists(path)
-        if not reused:
-            crew, work = workers.of_environment(), pathlib.Path(args.work) / identity.id
-            if crew.index:
-                return join_in(crew, lambda: train(dataset, config, work_of(crew, work), crew)[2])
-            with artifact.create(path, identity) as draft:
-                _build(draft, dataset, config, work, crew)
-            forget_checkpoints(work)
-    manifest = artifact.read_manifest(path, "candidate")
-    print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
-    return 0
+        return make(
+            identity,
+            args.out,
+            args.work,
+            lambda draft, work, crew: _build(draft, dataset, config, work, crew),
+            lambda work, crew: train(dataset, config, work, crew)[2],
+        )
 
 
 def train(
@@ -125,17 +116,6 @@ def train(
     return network, inputs, result
 
 
-def join_in(crew: Workers, train_along: Callable[[], TrainResult]) -> int:
-    """What a worker does that is not the first: it trains along and leaves the writing to the first."""
-    print(json.dumps({"worker": crew.index, "steps": train_along().steps}))
-    return 0
-
-
-def work_of(crew: Workers, work: pathlib.Path) -> pathlib.Path:
-    """The folder of a worker's own checkpoints."""
-    return work / f"worker-{crew.index}" if crew.index else work
-
-
 def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathlib.Path, crew: Workers) -> None:
     network, inputs, result = train(dataset, config, work, crew)
     export_towers(network, dataset, draft.folder / "towers")
@@ -159,15 +139,6 @@ def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathli
         "steps_per_second": round(result.steps_per_second, 2),
         "train_seconds": round(result.seconds, 1),
     }
-
-
-def forget_checkpoints(work: pathlib.Path) -> None:
-    """Leaves the TensorBoard logs: the model is an artifact now, nothing has to go on from here."""
-    for path in work.iterdir():
-        if path.is_dir() and path.name != "logs":
-            shutil.rmtree(path)
-        elif path.is_file():
-            path.unlink()
 
 
 def _queries(dataset: Dataset, inputs: Inputs) -> pa.Table:

@@ -12,14 +12,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from preprocessing import artifact
-from training import workers
 from training.calibration import Calibration, fit
-from training.candidate import WORKER_SALT, forget_checkpoints, join_in, work_of
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
 from training.flags import config_flags, config_of
 from training.list_metrics import list_sums
 from training.lists import GOALS, TOKENS, Lists, ListsConfig
 from training.loop import TrainResult, train_and_evaluate
+from training.making import WORKER_SALT, make
 from training.optimizer import AdamConfig, LearningRate
 from training.ranker import RankerConfig, RankerNetwork, Seen
 from training.rules import require_positive
@@ -76,21 +75,16 @@ def run(args: argparse.Namespace) -> int:
             source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
             lock_digest=artifact.lock_digest("training"),
         )
-        path = artifact.join(args.out, identity.id)
-        reused = artifact.exists(path)
-        if not reused:
-            crew, work = workers.of_environment(), pathlib.Path(args.work) / identity.id
-            if crew.index:
-                lists = Lists(folder, int(examples.contents["history"]), config.lists, config.seed)
-                seen = Seen.of(examples.contents, config.ranker.without)
-                tokens, own = np.load(folder / TOKENS), work_of(crew, work)
-                return join_in(crew, lambda: train(lists, tokens, seen, config, own, crew)[2])
-            with artifact.create(path, identity) as draft:
-                _build(draft, folder, examples, config, work, crew)
-            forget_checkpoints(work)
-    manifest = artifact.read_manifest(path, KIND)
-    print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
-    return 0
+
+        def along(work: pathlib.Path, crew: Workers) -> TrainResult:
+            lists = Lists(folder, int(examples.contents["history"]), config.lists, config.seed)
+            seen = Seen.of(examples.contents, config.ranker.without)
+            return train(lists, np.load(folder / TOKENS), seen, config, work, crew)[2]
+
+        def fill(draft: artifact.Draft, work: pathlib.Path, crew: Workers) -> None:
+            _build(draft, folder, examples, config, work, crew)
+
+        return make(identity, args.out, args.work, fill, along)
 
 
 def train(
