@@ -65,6 +65,10 @@ bench-input: .venv/installed ## windows a second that reach training on one core
 bench-train: .venv/installed ## steps and views a second in catalogues of 10,000, 100,000 and 1,000,000 articles [REPEAT=1]
 	$(RUN) training bench-train $(if $(REPEAT),--repeat $(REPEAT))
 
+.PHONY: bench-towers
+bench-towers: .venv/installed ## quality and cost of a call of mean, GRU and self-attention DATASET=DIR [REPEAT=1]
+	$(RUN) training bench-towers --dataset $(DATASET) $(if $(REPEAT),--repeat $(REPEAT))
+
 .PHONY: bench-peer
 bench-peer: .venv/installed .venv-peer/installed ## views a second and time to equal quality beside the SASRec of RecTools DATASET=DIR [REPEAT=1]
 	$(RUN) training bench-peer --dataset $(DATASET) $(if $(REPEAT),--repeat $(REPEAT))

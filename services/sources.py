@@ -49,7 +49,7 @@ class Preset:
 # How they were chosen: docs/decisions/0007-candidate-sources.md.
 PRESETS: Mapping[str, Preset] = {
     "marketplace": Preset({"two_tower": 1.0, NOW_IN_REGION: 0.1, NOW: 0.1, NEXT: 0.1, NEWEST: 0.1}),
-    "news": Preset({"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0}),
+    "news": Preset({"two_tower": 0.1, NOW_IN_REGION: 1.0, NOW: 1.0, NEXT: 1.5, NEWEST: 0.0}, reach=3),
     "shop-history": Preset(
         {"two_tower": 1.0, NOW_IN_REGION: 0.0, NOW: 0.0, NEXT: 1.0, NEWEST: 0.0},
         half_life=NEVER_FORGETS,

@@ -86,11 +86,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train(
-    dataset: Dataset, config: Config, work: pathlib.Path, crew: Workers | None = None
+    dataset: Dataset,
+    config: Config,
+    work: pathlib.Path,
+    crew: Workers | None = None,
+    kind: type[CandidateNetwork] = CandidateNetwork,
 ) -> tuple[CandidateNetwork, Inputs, TrainResult]:
     """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights.
 
-    `crew`: the processes that share the work, this one alone when not given.
+    `crew`: the processes that share the work, this one alone when not given; `kind` of network.
     """
     crew = crew or workers.Alone()
     inputs = Inputs(dataset, config.network.history, config.inputs, config.seed)
@@ -101,7 +105,7 @@ def train(
         sizes = {name: int(entry["size"]) for name, entry in dataset.contents["vocabularies"].items()}
         sizes["title"] = int(dataset.contents["title_buckets"])
         noise = params.seed + WORKER_SALT * crew.index
-        return CandidateNetwork(params.network, articles, sampler, sizes, inputs.eval_from, noise, step)
+        return kind(params.network, articles, sampler, sizes, inputs.eval_from, noise, step)
 
     steps = config.max_steps(inputs.views)
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)

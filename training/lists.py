@@ -26,7 +26,7 @@ class ListsConfig:
     which evaluates and calibrates and never trains; `long_dwell_seconds`: from where a view counts as a long one;
     `position_dropout`: share of lists whose positions are hidden in training, as they are when serving."""
 
-    batch_articles: int = 8000
+    batch_articles: int = 3000
     eval_share: float = 0.1
     long_dwell_seconds: float = 30.0
     position_dropout: float = 0.2

@@ -1,7 +1,7 @@
 """Decides how the towers learn: next-article softmax at every position of a window, and how they are judged."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,7 @@ from training.articles import Articles
 from training.estimator import EstimatorSpec, Mode
 from training.rules import require, require_positive
 from training.sampling import NegativeSampler
-from training.towers import ArticleEncoder, ContextEncoder, UserTower
+from training.towers import ArticleEncoder, AttentionBlock, Block, ContextEncoder, UserTower
 
 Features = dict[str, tf.Tensor]
 MICROS_PER_DAY = 86_400_000_000
@@ -51,6 +51,8 @@ class NetworkConfig:
 class CandidateNetwork(keras.layers.Layer):
     """Owner of both towers. `trained_until`: int64 microseconds, from where example age counts back."""
 
+    block: ClassVar[Block] = AttentionBlock
+
     def __init__(
         self,
         config: NetworkConfig,
@@ -74,7 +76,14 @@ class CandidateNetwork(keras.layers.Layer):
         )
         self.context = ContextEncoder(sizes["region_id"] + 1, name="context")
         self.tower = UserTower(
-            config.dim, config.heads, config.blocks, config.history, config.dropout, config.smoothing, name="user"
+            config.dim,
+            config.heads,
+            config.blocks,
+            config.history,
+            config.dropout,
+            config.smoothing,
+            type(self).block,
+            name="user",
         )
         # Vectors of the whole catalogue, made anew at the start of an evaluation; no weight of the model.
         self.vectors = tf.Variable(tf.zeros([articles.count, config.dim]), trainable=False, name="vectors")

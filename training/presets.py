@@ -25,9 +25,7 @@ class Preset:
 
     candidate: Sequence[str] = ()
     ranking: Sequence[str] = ()
-    shown: Sequence[str] = (
-        "--epochs", "8", "--learning-rate", "0.002", "--dropout", "0.2", "--eval-share", "0.15",
-    )  # fmt: skip
+    shown: Sequence[str] = ("--dropout", "0.2", "--eval-share", "0.15")
     candidates: int = 200
     ranking_share: float = 0.034
     lists: int = 30_000

@@ -21,6 +21,7 @@ Features = dict[str, tf.Tensor]
 ATTENTION = "attention"
 # What a feature may be away from its mean, in standard deviations.
 FURTHEST = 5.0
+LEVEL_UNITS = 32
 # About the logarithm of 20 articles.
 USUAL_LOG_SIZE = 3.0
 
@@ -30,9 +31,8 @@ class RankerConfig:
     """Size and goals of the ranking model.
 
     `attention`: width of query, key and value of the history's attention; `experts` of `hidden` and `expert` units;
-    `without`: groups of features that are not looked at, or names of features, separated by commas;
-    `pointwise`: weight of the cross-entropy of each article beside that of the list, which makes probabilities of
-    scores; `dwell`, `like`, `chat`: weights of these losses beside the view's; `positions`: how many have a bias.
+    `without`: groups of features that are not looked at, or names of features, separated by commas; `dwell`, `like`,
+    `chat`: weights of these losses beside the view's; `positions`: how many have a bias.
     """
 
     attention: int = 32
@@ -40,7 +40,6 @@ class RankerConfig:
     hidden: int = 128
     expert: int = 64
     dropout: float = 0.1
-    pointwise: float = 0.5
     dwell: float = 0.1
     like: float = 0.1
     chat: float = 0.1
@@ -50,7 +49,7 @@ class RankerConfig:
     def __post_init__(self) -> None:
         require_positive(self, "attention", "experts", "hidden", "expert", "positions")
         require("dropout", self.dropout, 0 <= self.dropout < 1, "a number from 0 to below 1")
-        for name in ("pointwise", "dwell", "like", "chat"):
+        for name in ("dwell", "like", "chat"):
             require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
 
 
@@ -96,7 +95,7 @@ class RankerNetwork(keras.layers.Layer):
         seed = (
             tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.step, tf.int32)]) if mode is Mode.TRAIN else None
         )
-        logits = self.scorer(
+        logits, level = self.scorer(
             features["features"],
             features["mean"],
             features["size"],
@@ -111,14 +110,18 @@ class RankerNetwork(keras.layers.Layer):
             return EstimatorSpec(mode, predictions={"logits": logits, "labels": features["labels"]})
         if mode is Mode.EVAL:
             return EstimatorSpec(mode, eval_metric_sums=list_sums(logits[..., 0], features["labels"][..., 0], inside))
-        loss = self._loss(logits, features["labels"], inside)
+        loss = self._loss(logits, level, features["labels"], inside)
         lists = tf.shape(logits)[0]
         return EstimatorSpec(mode, loss=loss, examples=tf.reduce_sum(features["length"][:, 0]), weight=lists)
 
-    def _loss(self, logits: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+    def _loss(self, logits: tf.Tensor, level: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+        """The order of a list learns from its softmax, which no level changes; how often its articles are viewed is
+        learned by the level alone."""
         loss = listwise_loss(logits[..., 0], labels[..., 0], inside)
-        weights = (self.config.pointwise, self.config.dwell, self.config.like, self.config.chat)
-        for goal, weight in enumerate(weights):
+        ordered = tf.stop_gradient(logits[..., 0] - level)
+        loss += pointwise_loss(ordered + level, labels[..., 0])
+        weights = (self.config.dwell, self.config.like, self.config.chat)
+        for goal, weight in enumerate(weights, start=1):
             if weight:
                 loss += weight * pointwise_loss(logits[..., goal], labels[..., goal])
         return loss
@@ -127,11 +130,16 @@ class RankerNetwork(keras.layers.Layer):
 class Scorer(keras.layers.Layer):
     """`features` [lists, articles, names], `list_mean` [lists, names] of them over the list, `list_size` [lists],
     `candidates` [lists, articles, token_dim], `history` [lists, views, token_dim] oldest first, `length` [lists, 2]
-    (articles, views), `position` [lists, articles], 0 where it is not known -> logits [lists, articles, goals].
+    (articles, views), `position` [lists, articles], 0 where it is not known -> logits [lists, articles, goals], and the
+    level [lists, 1] that is part of the view's.
 
     Each feature that is `seen` is taken as it is and beside the mean of its list. Experts are shared by the goals, each
     of which weighs them by the article (MMoE: Ma et al. 2018). The bias of a position is added to the view's logit
     only, and is 0 for position 0, which is how it is asked when serving.
+
+    The level says how likely views of this list are: it is a function of the list's mean, its size and how far its
+    articles stand out, and orders nothing. Losses of both on one logit cost a tenth of the NDCG
+    (docs/decisions/0008-ranking.md; Sheng et al. 2023 separate them in another way).
     """
 
     def __init__(self, config: RankerConfig, moments: Any, seen: Seen, history: int, name: str | None = None) -> None:
@@ -149,6 +157,7 @@ class Scorer(keras.layers.Layer):
         self.heads = [dense(1, name=f"head_{goal}") for goal in GOALS]
         self.dropout = StatelessDropout(config.dropout, salt=1)
         self.bias = self.add_weight(shape=(config.positions,), initializer="zeros", name="position_bias")
+        self.level = keras.Sequential([dense(LEVEL_UNITS, activation="gelu"), dense(1)], name="level")
 
     def call(
         self,
@@ -160,7 +169,7 @@ class Scorer(keras.layers.Layer):
         length: tf.Tensor,
         position: tf.Tensor,
         seed: Any = None,
-    ) -> tf.Tensor:
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         own, usual = self._standard(features), self._standard(list_mean)[:, tf.newaxis, :]
         size = tf.math.log(tf.cast(tf.maximum(list_size, 1), tf.float32)) - USUAL_LOG_SIZE
         parts = [own * self.seen, (own - usual) * self.seen]
@@ -176,7 +185,16 @@ class Scorer(keras.layers.Layer):
             logits.append(head(mixed)[..., 0])
         places = tf.minimum(position - 1, tf.shape(self.bias)[0] - 1)
         bias = tf.where(position > 0, tf.gather(tf.convert_to_tensor(self.bias), tf.maximum(places, 0)), 0.0)
-        return tf.stack([logits[0] + bias, *logits[1:]], axis=-1)
+        level = self._level(logits[0], length[:, 0], list_size, usual[:, 0, :] * self.seen)
+        return tf.stack([logits[0] + bias + level, *logits[1:]], axis=-1), level
+
+    def _level(self, order: tf.Tensor, articles: tf.Tensor, size: tf.Tensor, usual: tf.Tensor) -> tf.Tensor:
+        """[lists, 1]. Where a list is not here as a whole, its other articles count like those that are."""
+        inside = tf.sequence_mask(articles, tf.shape(order)[1])
+        together = tf.reduce_logsumexp(tf.where(inside, order, tf.float32.min / 2), axis=1)
+        whole, here = (tf.math.log(tf.cast(tf.maximum(count, 1), tf.float32)) for count in (size, articles))
+        told = tf.stack([tf.stop_gradient(together) + whole - here, whole - USUAL_LOG_SIZE], axis=1)
+        return self.level(tf.concat([told, usual], axis=1))
 
     def _standard(self, features: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value((features - self.mean) / self.deviation, -FURTHEST, FURTHEST)

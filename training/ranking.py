@@ -136,7 +136,7 @@ class Exported(tf.Module):
         """-> `probabilities` [lists, articles, goals]."""
         inside = tf.sequence_mask(length[:, 0], tf.shape(features)[1], tf.float32)[..., tf.newaxis]
         mean = tf.math.divide_no_nan(tf.reduce_sum(features * inside, axis=1), tf.reduce_sum(inside, axis=1))
-        logits = self.scorer(features, mean, length[:, 0], candidates, history, length, position)
+        logits, _ = self.scorer(features, mean, length[:, 0], candidates, history, length, position)
         calibrated = [calibrate(logits[..., goal]) for goal, calibrate in enumerate(self.calibrations)]
         return {"probabilities": tf.stack(calibrated, axis=-1)}
 

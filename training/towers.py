@@ -3,6 +3,7 @@
 Both are Keras layers; whatever is random in training takes its seed from the caller, so that a resumed run repeats it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ SMALL = keras.initializers.TruncatedNormal(stddev=0.02, seed=0)
 # be heard (tried: docs/decisions/0004-candidate-model.md).
 PLAIN = keras.initializers.TruncatedNormal(stddev=0.3, seed=1)
 MEAN_OF = 8
+# Made with the arguments of AttentionBlock.
+Block = Callable[..., keras.layers.Layer]
 Seed = Any  # an int32 tensor [2], or None outside training
 
 
@@ -71,11 +74,14 @@ class UserTower(keras.layers.Layer):
         history: int,
         dropout: float,
         smoothing: float = 0.0,
+        block: Block | None = None,
         name: str | None = None,
     ) -> None:
+        """`block` takes the place of AttentionBlock."""
         super().__init__(name=name)
+        make = block or AttentionBlock
         self.blocks = [
-            AttentionBlock(dim, heads, history, dropout, smoothing, salt=10 * number, name=f"block_{number}")
+            make(dim, heads, history, dropout, smoothing, salt=10 * number, name=f"block_{number}")
             for number in range(blocks)
         ]
         self.input_dropout = StatelessDropout(dropout, salt=1000)

@@ -38,6 +38,11 @@ def lists(count: int = 2, articles: int = 5, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def logits(scorer: Scorer, asked: dict[str, Any]) -> tf.Tensor:
+    """[lists, articles, goals]"""
+    return scorer(**asked)[0]
+
+
 def test_the_loss_of_a_list_is_the_cross_entropy_of_its_right_articles() -> None:
     # Softmax of log 1, log 2, log 3 (the fourth is padding): 1/6, 2/6, 3/6; right are the first and the last.
     logits = tf.constant([[0.0, math.log(2), math.log(3), 50.0], [1.0, 2.0, 3.0, 4.0]])
@@ -56,11 +61,41 @@ def test_the_loss_of_articles_leaves_out_what_is_not_known() -> None:
 
 def test_position_zero_is_neutral_and_the_others_move_the_view_only(scorer: Scorer) -> None:
     asked = lists()
-    plain = scorer(**asked)
-    moved = scorer(**{**asked, "position": tf.constant([[1, 2, 3, 5, 99]] * 2)})
+    plain = logits(scorer, asked)
+    moved = logits(scorer, {**asked, "position": tf.constant([[1, 2, 3, 5, 99]] * 2)})
     difference = (moved - plain).numpy()
     assert difference[..., 0].tolist() == [pytest.approx([0.5, 0.25, 0, -1, -1], abs=1e-6)] * 2
     assert np.abs(difference[..., 1:]).max() < 1e-6
+
+
+def test_the_level_is_one_number_a_list_and_teaches_the_order_nothing(scorer: Scorer) -> None:
+    asked = lists()
+    with tf.GradientTape() as tape:
+        _, level = scorer(**asked)
+        learned = tf.reduce_sum(level)
+    assert level.shape == (2, 1)
+    moved = [
+        variable.path
+        for variable, gradient in zip(
+            scorer.trainable_variables,
+            tape.gradient(learned, [one.value for one in scorer.trainable_variables]),
+            strict=True,
+        )
+        if gradient is not None
+    ]
+    assert moved
+    assert all("level" in path for path in moved)
+
+
+def test_the_level_of_a_part_of_a_list_is_that_of_the_whole(scorer: Scorer) -> None:
+    """A list in which every article stands four times, and the same of which each is here once."""
+    once = lists()
+    whole = {**once, **{name: tf.tile(once[name], [1, 4, 1]) for name in ("features", "candidates")}}
+    whole |= {"position": tf.tile(once["position"], [1, 4]), "list_size": tf.constant([20, 20])}
+    whole["length"] = tf.constant([[20, 3]] * 2, tf.int32)
+    part = {**once, "list_size": tf.constant([20, 20])}
+    assert np.allclose(scorer(**part)[1], scorer(**whole)[1], atol=1e-5)
+    assert not np.allclose(scorer(**once)[1], scorer(**whole)[1], atol=1e-3)
 
 
 def test_padding_changes_no_score(scorer: Scorer) -> None:
@@ -69,15 +104,15 @@ def test_padding_changes_no_score(scorer: Scorer) -> None:
     for name in ("features", "candidates"):
         padded[name] = tf.pad(asked[name], [[0, 0], [0, 3], [0, 0]], constant_values=7.0)
     padded["position"] = tf.pad(asked["position"], [[0, 0], [0, 3]])
-    assert np.allclose(scorer(**padded)[:, :5], scorer(**asked), atol=1e-5)
+    assert np.allclose(logits(scorer, padded)[:, :5], logits(scorer, asked), atol=1e-5)
 
 
 def test_views_behind_the_length_are_not_seen(scorer: Scorer) -> None:
     asked = lists()
     other = tf.concat([asked["history"][:, :3], -asked["history"][:, 3:]], axis=1)
-    assert np.allclose(scorer(**{**asked, "history": other}), scorer(**asked), atol=1e-5)
+    assert np.allclose(logits(scorer, {**asked, "history": other}), logits(scorer, asked), atol=1e-5)
     changed = tf.concat([-asked["history"][:, :3], asked["history"][:, 3:]], axis=1)
-    assert not np.allclose(scorer(**{**asked, "history": changed}), scorer(**asked), atol=1e-3)
+    assert not np.allclose(logits(scorer, {**asked, "history": changed}), logits(scorer, asked), atol=1e-3)
 
 
 def test_no_history_attends_to_nothing() -> None:
@@ -111,11 +146,11 @@ def test_what_is_left_out_is_not_seen(without: str, features: list[int], attenti
     assert (seen.features.tolist(), seen.attention) == (features, attention)
     config = RankerConfig(hidden=8, expert=4, attention=2)
     scorer, asked = Scorer(config, MOMENTS, seen, history=6), lists()
-    before = scorer(**asked)
+    before = logits(scorer, asked)
     hidden = tf.constant([[[1.0 - number for number in features]]])
-    moved = scorer(**{**asked, "features": asked["features"] + hidden})
+    moved = logits(scorer, {**asked, "features": asked["features"] + hidden})
     assert np.allclose(moved, before, atol=1e-5)
-    other = scorer(**{**asked, "candidates": -asked["candidates"]})
+    other = logits(scorer, {**asked, "candidates": -asked["candidates"]})
     assert np.allclose(other, before, atol=1e-5) is not attention
 
 
