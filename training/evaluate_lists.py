@@ -68,13 +68,15 @@ def measures(shown: pa.Table, right: Bools, scores: Floats) -> dict[str, Any]:
 
 
 def calibration(right: Bools, scores: Floats) -> Sequence[Mapping[str, float]]:
-    """For each tenth of the articles by score, ascending: mean `predicted` and `observed`, and their `ratio`."""
+    """For each tenth of the articles by score, ascending: mean `predicted` and `observed`, their `ratio`, and `views`,
+    how many were observed: by chance alone the ratio differs from 1 by about 1 / sqrt(views)."""
     order = np.argsort(scores, kind="stable")
     rows = []
     for part in np.array_split(order, min(DECILES, len(order))):
         predicted, observed = float(scores[part].mean()), float(right[part].mean())
         ratio = predicted / observed if observed else float("inf")
-        rows.append({"predicted": round(predicted, 5), "observed": round(observed, 5), "ratio": round(ratio, 3)})
+        row = {"predicted": round(predicted, 5), "observed": round(observed, 5), "ratio": round(ratio, 3)}
+        rows.append({**row, "views": int(right[part].sum())})
     return rows
 
 

@@ -84,8 +84,12 @@ def _curve(stage: str, evaluations: Sequence[Mapping[str, float]]) -> go.Figure:
 def _calibration(stage: str, found: Mapping[str, Any]) -> go.Figure:
     rows = found["calibration"]
     predicted, observed = ([row[name] for row in rows] for name in ("predicted", "observed"))
+    # Two standard deviations of what chance does to so many views.
+    chance = [2 * row["observed"] / max(row["views"], 1) ** 0.5 for row in rows]
     lines = [
-        go.Scatter(name="observed", x=predicted, y=observed, mode="markers+lines"),
+        go.Scatter(
+            name="observed", x=predicted, y=observed, mode="markers+lines", error_y={"type": "data", "array": chance}
+        ),
         go.Scatter(name="ideal", x=predicted, y=predicted, line={"dash": "dot"}),
     ]
     return go.Figure(lines, {"title": f"{stage}: observed rate of views by tenth of the predicted one"})

@@ -61,8 +61,8 @@ def test_calibration_by_tenths() -> None:
     right = np.zeros(20, np.bool_)
     right[0] = True  # of the largest score, 0.19
     rows = evaluate_lists.calibration(right, scores)
-    assert rows[0] == {"predicted": 0.005, "observed": 0.0, "ratio": math.inf}
-    assert rows[9] == {"predicted": 0.185, "observed": 0.5, "ratio": 0.37}
+    assert rows[0] == {"predicted": 0.005, "observed": 0.0, "ratio": math.inf, "views": 0}
+    assert rows[9] == {"predicted": 0.185, "observed": 0.5, "ratio": 0.37, "views": 1}
 
 
 @pytest.mark.parametrize(
