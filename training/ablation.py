@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.presets import PRESETS
+from training.quality import LISTS
 from training.ranker import ATTENTION
 from training.road import Road, StageError
 from training.targets import TIME
@@ -61,7 +62,8 @@ def features(
 ) -> dict[str, dict[str, float]]:
     """Group that was left out -> measures of the newest lists."""
     examples, work = report["made"]["examples"], folder / "ablation"
-    flags = list(PRESETS[report["preset"]].ranking)
+    preset = PRESETS[report["preset"]]
+    flags = [*preset.ranking, *(preset.shown if report["protocol"] == LISTS else ())]
     usual = flags.pop(flags.index("--without") + 1).split(",") if "--without" in flags else []
     flags = [flag for flag in flags if flag != "--without"]
     measured = {}
