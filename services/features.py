@@ -137,13 +137,11 @@ class Features:
     def _next(self, asker: Asker, rows: Rows) -> list[Column]:
         """Log of the share of each article among those viewed next after the last view, the one before, ..., and after
         the last ten together."""
-        last = [*asker.history[: -FOLLOWED - 1 : -1]]
-        shares = [self._state.transitions.shares(row, rows) for row in last]
-        shares += [np.zeros(len(rows))] * (FOLLOWED - len(shares))
-        lately = np.zeros(len(rows))
-        for back, row in enumerate(asker.history[: -ASKED_TOGETHER - 1 : -1]):
-            lately += FADING**back * self._state.transitions.shares(row, rows)
-        return [np.log(share + 1e-4) for share in [*shares, lately]]
+        last = asker.history[: -ASKED_TOGETHER - 1 : -1]
+        shares = np.zeros((ASKED_TOGETHER, len(rows)))
+        shares[: len(last)] = self._state.transitions.shares(last, rows)
+        lately = FADING ** np.arange(ASKED_TOGETHER) @ shares
+        return [*np.log(shares[:FOLLOWED] + 1e-4), np.log(lately + 1e-4)]
 
     def _own_views(self, asker: Asker, rows: Rows) -> list[Column]:
         """Whether the user viewed each article, and log(1 + views since)."""

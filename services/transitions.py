@@ -43,12 +43,15 @@ class Transitions:
         order = np.argsort(rows)
         return rows[order], np.fromiter(sums.values(), np.float64, len(sums))[order]
 
-    def shares(self, before: int, rows: Rows) -> Scores:
-        """[n]: which share of what was viewed next after `before` each row has, 0 where nothing is known."""
-        found = self._next.get(before)
-        if not found:
-            return np.zeros(len(rows))
-        return np.array([found.get(row, 0.0) for row in rows.tolist()]) / sum(found.values())
+    def shares(self, before: Sequence[int], rows: Rows) -> Scores:
+        """[len(before), n]: which share of what was viewed next after each of `before` each row has, 0 where nothing is
+        known."""
+        shares, wanted = np.zeros((len(before), len(rows))), rows.tolist()
+        for place, row in enumerate(before):
+            if found := self._next.get(row):
+                shares[place] = [found.get(one, 0.0) for one in wanted]
+                shares[place] /= sum(found.values())
+        return shares
 
     def _weight(self, time: int) -> float:
         """2 to the power of the half-lives since the origin: all weights are on one scale."""

@@ -113,4 +113,5 @@ def test_what_comes_a_few_views_later_counts_for_less() -> None:
     state = State(reach=2)
     for row in (1, 2, 3, 4):
         state.apply(Event("view", "x", row, None, 0))
-    assert state.transitions.shares(1, np.array([2, 3, 4])).tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+    shares = state.transitions.shares([9, 1], np.array([2, 3, 4]))
+    assert shares == pytest.approx(np.array([[0, 0, 0], [2 / 3, 1 / 3, 0]]))
