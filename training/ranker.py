@@ -37,8 +37,8 @@ class RankerConfig:
 
     attention: int = 32
     experts: int = 3
-    hidden: int = 128
-    expert: int = 64
+    hidden: int = 64
+    expert: int = 32
     dropout: float = 0.1
     dwell: float = 0.1
     like: float = 0.1
