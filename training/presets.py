@@ -37,7 +37,7 @@ PRESETS: Mapping[str, Preset] = {
     "shop-history": Preset(
         candidate=(
             "--dim", "128", "--blocks", "2", "--dropout", "0.5", "--negatives", "1024", "--id-dropout", "0",
-            "--min-views", "1", "--learning-rate", "0.002", "--epochs", "60", "--eval-every", "660", "--patience", "5",
+            "--min-views", "1", "--learning-rate", "0.002", "--epochs", "40", "--eval-every", "660", "--patience", "5",
             "--eval-queries", "25000", "--metric", "NDCG@10",
         ),
     ),
