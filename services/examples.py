@@ -4,18 +4,17 @@ The files and their columns are in docs/artifacts.md.
 """
 
 import pathlib
-import types
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from preprocessing import artifact
-from services.candidates import Mask, Rows
+from services.candidates import Mask
+from services.candidates import Rows as Articles
 from services.features import Features
 from services.outcomes import Outcome
+from services.predictions import Rows
 from services.recommender import Case
 from services.towers import Floats
 
@@ -41,63 +40,44 @@ CHUNK = 500
 LAST_POSITION = np.iinfo(np.int16).max
 
 
-class Examples:
-    """Context manager over the files of one artifact; `add` takes list after list."""
+class Examples(Rows):
+    """Context manager over the lists of one artifact; `add` takes list after list."""
 
     def __init__(self, folder: pathlib.Path, wrong: int, seed: int) -> None:
         """Of a list at most so many `wrong` articles, those not viewed, are kept, by chance."""
-        self._folder, self._wrong, self._random = folder, wrong, np.random.default_rng(seed)
-        self._waiting: list[dict[str, Any]] = []
+        super().__init__(str(folder / LISTS), SCHEMA, CHUNK)
+        self._wrong, self._random = wrong, np.random.default_rng(seed)
         self.lists, self.viewed = 0, 0
 
-    def __enter__(self) -> "Examples":
-        self._writer = pq.ParquetWriter(self._folder / LISTS, SCHEMA)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        if error is None:
-            self._flush()
-        self._writer.close()
-
     def add(
-        self, case: Case, rows: Rows, features: Floats, outcomes: Sequence[Outcome], positions: Sequence[int]
+        self, case: Case, rows: Articles, features: Floats, outcomes: Sequence[Outcome], positions: Sequence[int]
     ) -> None:
         """`rows` [n], `features` [n, names], what came of each, and its position, 0 where it was not shown."""
         viewed = np.array([outcome.viewed for outcome in outcomes], np.bool_)
         kept = self._kept(viewed)
         told = [outcomes[place] for place in kept.tolist()]
-        self._waiting.append(
-            {
-                "time": case.request.time,
-                "history": list(case.history.rows),
-                "rows": rows[kept].tolist(),
-                "position": [min(positions[place], LAST_POSITION) for place in kept.tolist()],
-                "viewed": [outcome.viewed for outcome in told],
-                "dwell_ms": [outcome.dwell_ms for outcome in told],
-                "liked": [outcome.liked for outcome in told],
-                "chatted": [outcome.chatted for outcome in told],
-                "features": features[kept].ravel(),
-                "mean": features.mean(axis=0),
-                "size": len(rows),
-            }
-        )
+        one = {
+            "time": case.request.time,
+            "history": list(case.history.rows),
+            "rows": rows[kept].tolist(),
+            "position": [min(positions[place], LAST_POSITION) for place in kept.tolist()],
+            "viewed": [outcome.viewed for outcome in told],
+            "dwell_ms": [outcome.dwell_ms for outcome in told],
+            "liked": [outcome.liked for outcome in told],
+            "chatted": [outcome.chatted for outcome in told],
+            "features": features[kept].ravel(),
+            "mean": features.mean(axis=0),
+            "size": len(rows),
+        }
+        self.write([tuple(one[name] for name in SCHEMA.names)])
         self.lists += 1
         self.viewed += int(viewed.sum())
-        if len(self._waiting) == CHUNK:
-            self._flush()
 
-    def _kept(self, viewed: Mask) -> Rows:
+    def _kept(self, viewed: Mask) -> Articles:
         wrong = np.flatnonzero(~viewed)
         if len(wrong) <= self._wrong:
             return np.arange(len(viewed))
         return np.sort(np.concatenate([np.flatnonzero(viewed), self._random.choice(wrong, self._wrong, replace=False)]))
-
-    def _flush(self) -> None:
-        columns = [pa.array([one[field.name] for one in self._waiting], field.type) for field in SCHEMA]
-        self._writer.write_table(pa.table(columns, schema=SCHEMA))
-        self._waiting = []
 
 
 def finish(draft: artifact.Draft, written: Examples, tokens: Floats, history: int) -> None:

@@ -27,9 +27,10 @@ CHUNK_ROWS = 200_000
 class Rows:
     """Context manager; the file appears when all rows are in it, and not at all when the block raises."""
 
-    def __init__(self, out: str, schema: pa.Schema) -> None:
+    def __init__(self, out: str, schema: pa.Schema, at_once: int = CHUNK_ROWS) -> None:
+        """`at_once`: how many rows wait in memory until they are written."""
         self._filesystem, self._path = fsspec.url_to_fs(out)
-        self._schema = schema
+        self._schema, self._at_once = schema, at_once
         self._waiting: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> Self:
@@ -52,7 +53,7 @@ class Rows:
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         self._waiting += rows
-        if len(self._waiting) >= CHUNK_ROWS:
+        if len(self._waiting) >= self._at_once:
             self._flush()
 
     def _flush(self) -> None:
