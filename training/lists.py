@@ -16,6 +16,7 @@ from training.rules import require, require_positive
 
 LISTS, TOKENS = "lists.parquet", "tokens.npy"
 COLUMNS = ("time", "history", "rows", "position", "viewed", "dwell_ms", "liked", "chatted", "features", "mean", "size")
+LEAST_DEVIATION = 0.01
 GOALS = ("view", "dwell", "like", "chat")
 Array = npt.NDArray[Any]
 
@@ -77,10 +78,11 @@ class Lists:
         return len(self._older)
 
     def moments(self) -> tuple[Array, Array]:
-        """Mean and standard deviation of each feature over the training lists, [names]; 1 where it is constant."""
+        """Mean and standard deviation of each feature over the training lists, [names]; 1 where it hardly changes:
+        divided by less, what rounding does to a list's mean would count as a difference."""
         features = self._features[: self._offsets[self._older[-1] + 1]]
         mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-        return mean.astype(np.float32), np.where(deviation < 1e-6, 1.0, deviation).astype(np.float32)
+        return mean.astype(np.float32), np.where(deviation < LEAST_DEVIATION, 1.0, deviation).astype(np.float32)
 
     @property
     def batch_lists(self) -> int:

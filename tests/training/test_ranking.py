@@ -48,6 +48,22 @@ def test_the_model_says_what_its_readers_need(road: Road) -> None:
     assert manifest.figures["better"] is bool(better)
 
 
+def test_a_feature_that_hardly_changes_is_not_blown_up(road: Road, tmp_path: pathlib.Path) -> None:
+    """Rounding in the mean of a list would be all that is seen of it."""
+    shutil.copytree(road.examples, tmp_path / "examples")
+    table = pq.read_table(tmp_path / "examples" / "lists.parquet")
+    names = len(Features.names())
+    features = [np.reshape(row, (-1, names)) for row in table["features"].to_pylist()]
+    for number, of_list in enumerate(features):
+        of_list[:, 3] = 8 + 1e-4 * (number % 2)
+    column = pa.array([of_list.ravel() for of_list in features], pa.list_(pa.float32()))
+    table = table.set_column(table.column_names.index("features"), "features", column)
+    pq.write_table(table, tmp_path / "examples" / "lists.parquet")
+    mean, deviation = Lists(tmp_path / "examples", 50, ListsConfig(), 0).moments()
+    assert (mean[3], deviation[3]) == (pytest.approx(8.00005, abs=1e-5), 1)
+    assert (deviation > 0).all()
+
+
 def test_an_existing_model_is_reused(road: Road, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dict(artifact.read_manifest(str(road.ranking), "ranking").identity.config)
     flat = {**config.pop("ranker"), **config.pop("lists"), **config}
