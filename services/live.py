@@ -51,6 +51,7 @@ class Live:
         self._slots: dict[str, dict[int, int]] = {}
         self._slots_used = 0
         self._last_view = np.full(0, _NEVER, np.int64)
+        self._latest = _NEVER
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -65,6 +66,7 @@ class Live:
     def apply(self, happened: Happened) -> None:
         """Counts an event; they come in the order of their times."""
         row, time = happened.row, happened.time
+        self._latest = max(self._latest, time)
         self._counts[happened.kind].add(row, time)
         if happened.kind != "view":
             return
@@ -79,7 +81,9 @@ class Live:
             self._apply_in_region(happened.region_id, row, time)
 
     def signals(self, rows: Rows, region_id: str | None, now: int) -> Floats:
-        """[n, names] for rows [n], as seen by somebody in a region at `now` (microseconds), after all events so far."""
+        """[n, names] for rows [n], as seen by somebody in a region at `now` (microseconds), after all events so far: a
+        time before the newest of them is taken for its time."""
+        now = max(now, self._latest)
         self._advance(now)
         slots = self.region_slots(rows, region_id)
         columns: list[npt.NDArray[Any]] = [
