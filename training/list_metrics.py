@@ -8,7 +8,17 @@ Sums = Mapping[str, tuple[tf.Tensor, tf.Tensor]]
 
 
 def list_sums(scores: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor, cut: int = 10) -> Sums:
-    """What an evaluation adds up over batches: name -> (sum over the lists, number of lists), scalars.
+    """What an evaluation adds up over batches: name -> (sum over the lists, number of lists), scalars; see
+    `list_values`."""
+    values, counted = list_values(scores, labels, inside, cut)
+    lists = tf.reduce_sum(tf.cast(counted, tf.float32))
+    return {name: (tf.reduce_sum(tf.where(counted, value, 0.0)), lists) for name, value in values.items()}
+
+
+def list_values(
+    scores: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor, cut: int = 10
+) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
+    """Measures of each list, name -> [lists], and which lists count, [lists] bool.
 
     `scores` [lists, articles] float, `labels` the same, 1 where an article is right and 0 where it is wrong, `inside`
     bool: what is no padding. Lists with no right or no wrong article do not count. NDCG is cut at `cut`, its ideal
@@ -18,7 +28,6 @@ def list_sums(scores: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor, cut: int 
     """
     right, wrong = inside & (labels > 0.5), inside & (labels <= 0.5)
     rights, wrongs = _count(right), _count(wrong)
-    counted = tf.cast((rights > 0) & (wrongs > 0), tf.float32)
     # [lists, article, other]: the other stands at or above the article.
     above = (scores[:, tf.newaxis, :] >= scores[:, :, tf.newaxis]) & inside[:, tf.newaxis, :]
     place = _count(above & wrong[:, tf.newaxis, :]) + _place_among(scores, right)
@@ -34,8 +43,7 @@ def list_sums(scores: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor, cut: int 
         "MRR": 1.0 / first,
         "AUC": tf.math.divide_no_nan(pairs, rights * wrongs),
     }
-    lists = tf.reduce_sum(counted)
-    return {name: (tf.reduce_sum(tf.where(counted > 0, value, 0.0)), lists) for name, value in values.items()}
+    return values, (rights > 0) & (wrongs > 0)
 
 
 def _place_among(scores: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

@@ -139,7 +139,8 @@ class Quality:
         flags = ("--examples", examples, *places, *preset.ranking, *shown, *seed)
         ranking = self._stage("ranking", "training", "ranking", *flags)
         if not ranking["better"]:
-            print("the ranking model orders the newest lists no better than the candidates: left out", file=sys.stderr)
+            message = "the ranking model orders the newest lists no better than the candidates, or hardly: left out"
+            print(message, file=sys.stderr)
             return {"candidates": first}
         ranked = self._stage("publish ranked", "training", "publish", *parts, "--ranking", ranking["path"])["path"]
         return {"candidates": first, "ranked": ranked}
@@ -232,7 +233,7 @@ class Quality:
 
     def _ranking(self) -> dict[str, Any]:
         told = self.told["ranking"]
-        return {name: told[name] for name in ("better", "evaluation", "unranked", "lists")}
+        return {name: told[name] for name in ("better", "gain", "gain_error", "evaluation", "unranked", "lists")}
 
     def _training_seconds(self) -> float:
         """Of the two models, from the dataset on: candidate, index, examples and ranking."""

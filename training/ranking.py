@@ -5,7 +5,8 @@ import argparse
 import dataclasses
 import json
 import pathlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from preprocessing import artifact
 from training.calibration import Calibration, fit
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
 from training.flags import config_flags, config_of
-from training.list_metrics import list_sums
+from training.list_metrics import list_values
 from training.lists import GOALS, TOKENS, Lists, ListsConfig
 from training.loop import TrainResult, train_and_evaluate
 from training.making import WORKER_SALT, make
@@ -26,6 +27,8 @@ from training.workers import Workers
 
 KIND, MODEL = "ranking", "ranking"
 WARMUP = 4
+# How many standard errors a gain must be.
+SURE = 2.0
 Logits = npt.NDArray[np.float64]
 
 
@@ -159,15 +162,35 @@ def calibrations(estimator: Estimator, lists: Lists, knots: int) -> tuple[list[C
     return fitted, known
 
 
-def unranked(lists: Lists) -> dict[str, float]:
-    """The measures of the newest lists in the order in which they came: as candidates, or as they were shown."""
-    totals: dict[str, npt.NDArray[np.float64]] = {}
-    for batch, _ in lists.evaluate():
-        labels, lengths = batch["labels"][..., 0], batch["length"][:, 0]
-        scores = tf.broadcast_to(-tf.range(tf.shape(labels)[1], dtype=tf.float32), tf.shape(labels))
-        for name, pair in list_sums(scores, labels, tf.sequence_mask(lengths, tf.shape(labels)[1])).items():
-            totals[name] = totals.get(name, np.zeros(2)) + np.array([float(part) for part in pair])
-    return {name: float(total / weight) for name, (total, weight) in totals.items()}
+class Gain(NamedTuple):
+    """`unranked`: measures of the newest lists in the order in which they came, as candidates or as they were shown;
+    by how much the model's `metric` is larger, and the standard error of that."""
+
+    unranked: Mapping[str, float]
+    gain: float
+    error: float
+
+    @property
+    def better(self) -> bool:
+        """Whether chance would hardly do it: a few lists always have some model that orders them well."""
+        return self.gain > SURE * self.error
+
+
+def gain(estimator: Estimator, lists: Lists, metric: str) -> Gain:
+    """How the network orders the newest lists, list by list beside the order in which they came."""
+    before: dict[str, list[Logits]] = {}
+    differences = []
+    for batch in estimator.predict(lists.evaluate):
+        labels = batch["labels"][..., 0]
+        came = np.broadcast_to(-np.arange(labels.shape[1], dtype=np.float32), labels.shape)
+        own, counted = list_values(batch["logits"][..., 0], labels, labels >= 0)
+        theirs, _ = list_values(came, labels, labels >= 0)
+        for name, values in theirs.items():
+            before.setdefault(name, []).append(values.numpy()[counted])
+        differences.append((own[metric] - theirs[metric]).numpy()[counted])
+    difference = np.concatenate(differences)
+    means = {name: float(np.concatenate(values).mean()) for name, values in before.items()}
+    return Gain(means, float(difference.mean()), float(difference.std() / len(difference) ** 0.5))
 
 
 def _write_warmup(path: pathlib.Path, exported: Exported, lists: Lists, tokens: tf.Variable) -> None:
@@ -197,6 +220,7 @@ def _build(
     lists = Lists(folder, history, config.lists, config.seed)
     seen = Seen.of(examples.contents, config.ranker.without)
     estimator, network, result = train(lists, np.load(folder / TOKENS), seen, config, work, crew)
+    found = gain(estimator, lists, config.metric)
     fitted, known = calibrations(estimator, lists, config.calibration_knots)
     exported = Exported(network, fitted, len(examples.contents["features"]), history)
     tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())
@@ -211,8 +235,10 @@ def _build(
         "steps": result.steps,
         "best_step": result.best_step,
         "evaluation": result.best_metrics,
-        "unranked": (before := unranked(lists)),
-        "better": result.best_metrics[config.metric] > before[config.metric],
+        "unranked": found.unranked,
+        "gain": found.gain,
+        "gain_error": found.error,
+        "better": found.better,
         "articles_per_second": round(result.examples_per_second),
         "train_seconds": round(result.seconds, 1),
     }

@@ -37,7 +37,7 @@ def test_two_builds_of_the_same_input_have_the_same_contents(builds: Builds, mar
     assert (builds.elsewhere.result["reused"], other.manifest.id) == (False, market.manifest.id)
     assert _but_hashes(other.contents) == _but_hashes(market.contents)
     tables = [path.relative_to(market.folder) for path in market.folder.rglob("*.parquet")]
-    assert len(tables) == 2 + 5  # catalogue, popularity, counts
+    assert len(tables) == 3 + 5  # catalogue, popularity, regions, counts
     for name in tables:
         assert pq.read_table(other.folder / name).equals(pq.read_table(market.folder / name))
     written = [path.relative_to(market.folder) for path in market.folder.rglob("*.tfrecord")]

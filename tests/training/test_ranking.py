@@ -16,6 +16,7 @@ from services.features import Features
 from tests.stages import Road
 from training.__main__ import main
 from training.lists import Lists, ListsConfig
+from training.ranking import Gain
 
 
 def test_what_replay_wrote_is_one_row_a_list(road: Road) -> None:
@@ -44,8 +45,15 @@ def test_the_model_says_what_its_readers_need(road: Road) -> None:
     history = json.loads((road.ranking / "history.json").read_text())
     best = max(history, key=lambda entry: entry["NDCG@10"])
     assert manifest.figures["evaluation"] == {name: best[name] for name in ("NDCG@10", "MRR", "AUC")}
-    better = best["NDCG@10"] > manifest.figures["unranked"]["NDCG@10"]
-    assert manifest.figures["better"] is bool(better)
+    gain = best["NDCG@10"] - manifest.figures["unranked"]["NDCG@10"]
+    assert manifest.figures["gain"] == pytest.approx(gain, abs=1e-5)
+    assert 0 < manifest.figures["gain_error"] < 0.2
+
+
+def test_a_gain_that_chance_could_make_is_none() -> None:
+    assert Gain({}, 0.03, 0.014).better
+    assert not Gain({}, 0.03, 0.016).better
+    assert not Gain({}, -0.03, 0.001).better
 
 
 def test_a_feature_that_hardly_changes_is_not_blown_up(road: Road, tmp_path: pathlib.Path) -> None:
