@@ -22,8 +22,8 @@ class Distances:
         """`names` of the regions of a catalogue, [regions]."""
         self._places = {name: place for place, name in enumerate(names)}
         self._neighbours = neighbours
-        # Beyond all neighbours.
-        self.far = 2.0 * max((far for of_one in neighbours.values() for far in of_one.values()), default=0.5)
+        # Beyond all neighbours, also where those are no way off.
+        self.far = 2.0 * max((far for of_one in neighbours.values() for far in of_one.values()), default=0.0) or 1.0
         self.of = functools.lru_cache(_REMEMBERED)(self._of)
 
     def _of(self, region_id: str | None) -> Scores:

@@ -10,6 +10,7 @@ import pytest
 from services.candidates import FOUND_BY, NOT_FOUND, places_in
 from services.catalogue import Catalogue, Coded
 from services.features import LONG_HOURS, Asker, Features
+from services.regions import Distances
 from services.state import Event, State
 
 HOUR = 3_600_000_000
@@ -64,6 +65,11 @@ def test_what_a_candidate_is_and_what_the_user_is_used_to() -> None:
     assert (one["seller_share"], one["log_history"]) == pytest.approx((0, math.log(3)))
     assert (one["hour_sine"], one["is_weekend"]) == pytest.approx((1, 0))
     assert one["log_hours_since_own_view"] == pytest.approx(math.log(1 + LONG_HOURS))
+
+
+def test_neighbours_no_way_off_are_not_everywhere() -> None:
+    distances = Distances(["north", "south", "west"], {"north": {"south": 0.0}})
+    assert distances.of("north").tolist() == [0, 0, 1, 1]
 
 
 def test_what_is_not_known_has_a_value_of_its_own() -> None:
