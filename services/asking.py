@@ -120,4 +120,4 @@ class ForCandidateExamples:
 
 def _features(recommender: Recommender, case: Case, rows: Rows, found_at: Places) -> Floats:
     assert recommender.features is not None
-    return recommender.features.of(case.asker(), rows, found_at)
+    return recommender.features.of([case.asker()], [rows], [found_at])[0]

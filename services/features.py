@@ -5,35 +5,24 @@ or on the source that found it, so that any list of articles can be scored.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from services import columns
 from services.candidates import FOUND_BY, Places, Rows, Scores
 from services.catalogue import Catalogue
-from services.impressions import Shown
+from services.columns import FOLLOWED, LONG_HOURS
 from services.live import WINDOWS, Live
 from services.regions import Distances, Neighbours
-from services.state import MOST_SEEN, State
+from services.state import State
 from services.towers import Floats
 
-HOUR_SECONDS = 3600.0
 DAY_HOURS = 24
-# What stands for "never", and for an age that is not known.
-LONG_HOURS = 24.0 * 365
-# The last views that are asked what follows them.
-FOLLOWED = 3
-# Of the views that count for the taste of the moment.
-LATELY = 5
-# How many of the last views are asked together what follows them, and what a view counts beside the one after it.
-ASKED_TOGETHER, FADING = 10, 0.8
-# A click-through of nothing known: one click in twenty impressions.
-PRIOR_CLICKS, PRIOR_IMPRESSIONS = 1.0, 20.0
 MOMENT = ("log_history", "log_hours_since_own_view", "hour_sine", "hour_cosine", "is_weekend", "log_views_1h")
 _RATED = ("1h", "6h", "24h")
 _MATCHED = ("region", "category", "seller")
-Column = npt.NDArray[np.floating]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +41,9 @@ class Features:
 
     def __init__(self, state: State, catalogue: Catalogue, vectors: Floats, neighbours: Neighbours) -> None:
         """`vectors` [articles, vector_dim]; `neighbours` of each region."""
-        self._state, self._catalogue, self._vectors = state, catalogue, vectors
-        self._log_price = np.log1p(self._catalogue.price)
+        self._state, self._vectors, self._regions = state, vectors, catalogue.region.places
+        matched = tuple(getattr(catalogue, name).places for name in _MATCHED)
+        self._articles = columns.Articles(np.log1p(catalogue.price), catalogue.created, matched)
         self._distances = Distances(catalogue.region.names, neighbours)
 
     @staticmethod
@@ -106,94 +96,72 @@ class Features:
         taken = {name for names in found.values() for name in names}
         return {**found, "live": [name for name in Features.names() if name not in taken]}
 
-    def of(self, asker: Asker, rows: Rows, found_at: Places) -> Floats:
-        """[n, names] for distinct rows [n] and their places in the lists of the sources, [n, FOUND_BY]; after all
-        events so far."""
-        shown = self._state.impressions.of(asker.user_id or "", rows, asker.time)
-        columns = [self._tower(asker, rows), *self._signals(asker, rows, shown), *self._next(asker, rows)]
-        columns += [*np.log1p(found_at.T.astype(np.float64)), np.log1p(shown.settled), _log_hours(shown.seconds)]
-        columns += self._own_views(asker, rows)
-        columns += [*self._article(rows, asker.time), *self._taste(asker, rows), *self._moment(asker, len(rows))]
-        return np.stack(columns, axis=1, dtype=np.float32)
-
-    def _tower(self, asker: Asker, rows: Rows) -> Column:
-        return np.zeros(len(rows)) if asker.vector is None else self._vectors[rows] @ asker.vector
-
-    def _signals(self, asker: Asker, rows: Rows, shown: Shown) -> list[Column]:
-        """Others' impressions alone count: those of the list that is open now would tell what the user is shown."""
-        signals = self._state.live.signals(rows, asker.region_id, asker.time).astype(np.float64)
-        found = dict(zip(Live.names(), signals.T, strict=True))
-        for place, window in enumerate(WINDOWS):
-            found[f"impression_{window}"] = np.maximum(found[f"impression_{window}"] - shown.counts[:, place], 0)
-        since = _log_hours(found["since_view_seconds"])
-        clicks = [
-            np.log((found[f"click_{window}"] + PRIOR_CLICKS) / (found[f"impression_{window}"] + PRIOR_IMPRESSIONS))
-            for window in _RATED
-        ]
-        totals = dict(zip(WINDOWS, self._state.live.totals("view", asker.time), strict=True))
-        shares = [np.log((found[f"view_{window}"] + 0.5) / (total + 1.0)) for window, total in totals.items()]
-        return [*(since if name == "since_view_seconds" else np.log1p(found[name]) for name in found), *clicks, *shares]
-
-    def _next(self, asker: Asker, rows: Rows) -> list[Column]:
-        """Log of the share of each article among those viewed next after the last view, the one before, ..., and after
-        the last ten together."""
-        last = asker.history[: -ASKED_TOGETHER - 1 : -1]
-        shares = np.zeros((ASKED_TOGETHER, len(rows)))
-        shares[: len(last)] = self._state.transitions.shares(last, rows)
-        lately = FADING ** np.arange(ASKED_TOGETHER) @ shares
-        return [*np.log(shares[:FOLLOWED] + 1e-4), np.log(lately + 1e-4)]
-
-    def _own_views(self, asker: Asker, rows: Rows) -> list[Column]:
-        """Whether the user viewed each article, and log(1 + views since)."""
-        viewed = self._state.viewed(asker.user_id) if asker.user_id is not None else ()
-        newest_first = np.asarray([*(viewed or asker.history)][::-1], np.int64)
-        distinct, since = np.unique(newest_first, return_index=True)
-        since = np.append(since, MOST_SEEN)
-        at = np.searchsorted(distinct, rows)
-        known = np.append(distinct, -1)[at] == rows
-        return [known.astype(np.float64), np.log1p(np.where(known, since[at], MOST_SEEN))]
-
-    def _article(self, rows: Rows, now: int) -> list[Column]:
-        created, price = self._catalogue.created[rows], self._log_price[rows]
-        hours = np.where(created > np.iinfo(np.int64).min, (now - created.astype(np.float64)) / 3.6e9, LONG_HOURS)
-        return [np.log1p(np.maximum(hours, 0)), np.nan_to_num(price), np.isfinite(price).astype(np.float64)]
-
-    def _taste(self, asker: Asker, rows: Rows) -> list[Column]:
-        history = np.asarray(asker.history, np.int64)
-        paid = self._log_price[history]
-        usual = float(np.nanmean(paid)) if np.isfinite(paid).any() else np.nan
-        gap = np.nan_to_num(np.abs(self._log_price[rows] - usual))
-        distance = self._distances.of(asker.region_id)[self._catalogue.region.places[rows]]
-        where = [distance == 0, distance < self._distances.far, np.log1p(distance)]
-        columns = [getattr(self._catalogue, name).places for name in _MATCHED]
-        shares = [_share(places[rows], places[views]) for views in (history, history[-LATELY:]) for places in columns]
-        return [gap, *(column.astype(np.float64) for column in where), *shares]
-
-    def _moment(self, asker: Asker, count: int) -> list[Column]:
-        last = self._state.last_view(asker.user_id) if asker.user_id is not None else None
-        since = np.array([np.nan if last is None else (asker.time - last) / 1_000_000])
-        hour = (asker.time / 3.6e9) % DAY_HOURS * 2 * np.pi / DAY_HOURS
-        weekday = (asker.time // (3_600_000_000 * DAY_HOURS) + 3) % 7
-        busy = self._state.live.totals("view", asker.time)[list(WINDOWS).index("1h")]
-        values = (
-            np.log1p(len(asker.history)),
-            float(_log_hours(since)[0]),
-            np.sin(hour),
-            np.cos(hour),
-            weekday >= 5,
-            np.log1p(busy),
+    def of(self, askers: Sequence[Asker], lists: Sequence[Rows], found_at: Sequence[Places]) -> Sequence[Floats]:
+        """For each asker [n, names] for distinct rows [n] and their places in the lists of the sources, [n, FOUND_BY];
+        after all events so far."""
+        ends = np.cumsum([len(rows) for rows in lists])
+        rows = np.concatenate([np.empty(0, np.int64), *lists])
+        times = [asker.time for asker in askers]
+        told = columns.Lists(
+            rows=rows,
+            ends=ends,
+            scores=np.concatenate([np.empty(0), *map(self._scores, askers, lists)]),
+            distances=np.concatenate([np.empty(0), *map(self._far, askers, lists)]),
+            found_at=np.concatenate([np.empty((0, len(FOUND_BY)), np.int64), *found_at]),
+            signals=self._state.live.signals(rows, ends, [asker.region_id for asker in askers], times),
         )
-        return [np.full(count, float(value)) for value in values]
+        transitions = self._state.transitions
+        followers = columns.Followers(transitions.pairs.chains, transitions.weights)
+        totals = np.array(self._state.live.totals("view"), np.int64)
+        found = columns.fill(self._articles, self._askers(askers), told, followers, totals, self._distances.far)
+        return np.split(found, ends[:-1])
+
+    def _scores(self, asker: Asker, rows: Rows) -> Floats:
+        return np.zeros(len(rows), np.float32) if asker.vector is None else self._vectors[rows] @ asker.vector
+
+    def _far(self, asker: Asker, rows: Rows) -> Scores:
+        return self._distances.of(asker.region_id)[self._regions[rows]]
+
+    def _askers(self, askers: Sequence[Asker]) -> columns.Askers:
+        history, history_ends = _joined(asker.history for asker in askers)
+        viewed, viewed_ends = _joined(self._viewed(asker) for asker in askers)
+        impressions = [self._state.impressions.of(asker.user_id or "") for asker in askers]
+        shown, shown_ends = _joined(told.rows for told in impressions)
+        shown_times, _ = _joined(told.times for told in impressions)
+        return columns.Askers(
+            times=np.array([asker.time for asker in askers], np.int64),
+            history=history,
+            history_ends=history_ends,
+            viewed=viewed,
+            viewed_ends=viewed_ends,
+            shown=shown,
+            shown_times=shown_times,
+            shown_ends=shown_ends,
+            moments=np.array([self._moment(asker) for asker in askers]).reshape(-1, len(MOMENT)),
+        )
+
+    def _viewed(self, asker: Asker) -> Rows:
+        """Newest first: what an event told of the user, else what the request did."""
+        viewed = self._state.viewed(asker.user_id) if asker.user_id is not None else ()
+        return np.array(viewed if len(viewed) else asker.history, np.int64)[::-1]
+
+    def _moment(self, asker: Asker) -> Sequence[float]:
+        last = self._state.last_view(asker.user_id) if asker.user_id is not None else None
+        since = LONG_HOURS if last is None else max((asker.time - last) / 3.6e9, 0.0)
+        hour = (asker.time / 3.6e9) % DAY_HOURS * 2 * math.pi / DAY_HOURS
+        weekday = (asker.time // (3_600_000_000 * DAY_HOURS) + 3) % 7
+        busy = self._state.live.totals("view")[list(WINDOWS).index("1h")]
+        return (
+            math.log1p(len(asker.history)),
+            math.log1p(since),
+            math.sin(hour),
+            math.cos(hour),
+            float(weekday >= 5),
+            math.log1p(busy),
+        )
 
 
-def _share(candidates: Rows, viewed: Rows) -> Scores:
-    """[n]: which share of the views [m] has a candidate's own place; 0 where it has none (-1)."""
-    if not len(viewed):
-        return np.zeros(len(candidates))
-    equal = (candidates[:, None] == viewed[None, :]) & (candidates >= 0)[:, None]
-    return equal.mean(axis=1)
-
-
-def _log_hours(seconds: Scores) -> Scores:
-    """log(1 + hours), NaN as a long time."""
-    return np.log1p(np.where(np.isnan(seconds), LONG_HOURS, np.maximum(seconds, 0) / HOUR_SECONDS))
+def _joined(parts: Iterable[Sequence[int] | Rows]) -> tuple[Rows, Rows]:
+    """All numbers in a row, and before which place each part of them ends."""
+    arrays = [np.asarray(part, np.int64) for part in parts]
+    return np.concatenate([np.empty(0, np.int64), *arrays]), np.cumsum([len(array) for array in arrays])

@@ -4,13 +4,16 @@ So far replay alone tells it of events, each in its order.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
+from services import pairs
 from services.candidates import Rows
-from services.windows import DecayedSums, WindowedCounts
+from services.pairs import Chains, Pairs
+from services.windows import DecayedSums, WindowedCounts, left
 
 Floats = npt.NDArray[np.float32]
 Kind = Literal["view", "click", "like", "chat", "impression"]
@@ -34,6 +37,22 @@ class Happened(NamedTuple):
     time: int
 
 
+class _Told(NamedTuple):
+    """The arrays of Live as compiled code reads them: `counts` [KINDS] of [slots, WINDOWS], `sums` [TRENDS] of [slots],
+    each as of its origin [TRENDS] (microseconds), the same of regions, whose slots `chains` knows by number of region
+    and row, and `last_view` [slots]."""
+
+    counts: tuple[npt.NDArray[np.int32], ...]
+    sums: tuple[npt.NDArray[np.float64], ...]
+    origins: Rows
+    region_counts: npt.NDArray[np.int32]
+    region_sums: tuple[npt.NDArray[np.float64], ...]
+    region_origins: Rows
+    chains: Chains
+    last_view: Rows
+    half_lives: Rows
+
+
 class Live:
     """Counts of everything by article and by region and article; those of a region are of that region's users.
 
@@ -48,8 +67,8 @@ class Live:
         self._region_views = WindowedCounts(widths)
         self._region_trends = {name: DecayedSums(half_life) for name, half_life in TRENDS.items()}
         # A region and an article have a slot once something happened to that article there.
-        self._slots: dict[str, dict[int, int]] = {}
-        self._slots_used = 0
+        self._numbers: dict[str, int] = {}
+        self._slots = Pairs()
         self._last_view = np.full(0, _NEVER, np.int64)
         self._latest = _NEVER
 
@@ -80,24 +99,19 @@ class Live:
         if happened.region_id is not None:
             self._apply_in_region(happened.region_id, row, time)
 
-    def signals(self, rows: Rows, region_id: str | None, now: int) -> Floats:
-        """[n, names] for rows [n], as seen by somebody in a region at `now` (microseconds), after all events so far: a
-        time before the newest of them is taken for its time."""
-        now = max(now, self._latest)
-        self._advance(now)
-        slots = self.region_slots(rows, region_id)
-        columns: list[npt.NDArray[Any]] = [
-            *(self._counts[kind].counts(rows) for kind in KINDS),
-            self._region_views.counts(slots),
-            *(sums.sums(rows, now)[:, None] for sums in self._trends.values()),
-            *(sums.sums(slots, now)[:, None] for sums in self._region_trends.values()),
-            self._since_view(rows, now)[:, None],
-        ]
-        return np.concatenate(columns, axis=1, dtype=np.float32)
+    def signals(self, rows: Rows, ends: Rows, region_ids: Sequence[str | None], times: Sequence[int]) -> Floats:
+        """[n, names] for the rows [n] of several lists, of which each ends before `ends` [lists], as seen by somebody
+        in a region [lists] at a time [lists] (microseconds), after all events so far: a time before the newest of them
+        is taken for its time."""
+        instants = np.maximum(np.asarray(times, np.int64), self._latest)
+        self._advance(int(instants.max(initial=_NEVER)))
+        found = np.empty((len(rows), len(self.names())), np.float32)
+        numbers = [-1 if region_id is None else self._numbers.get(region_id, -1) for region_id in region_ids]
+        _read(self._told(), rows, ends, np.array(numbers, np.int64), instants, found)
+        return found
 
-    def totals(self, kind: Kind, now: int) -> Sequence[int]:
-        """How many events of a kind lie in each of WINDOWS before `now` (microseconds), over all articles."""
-        self._counts[kind].advance(now)
+    def totals(self, kind: Kind) -> Sequence[int]:
+        """How many events of a kind there are in each of WINDOWS, over all articles, as of the last `signals`."""
         return self._counts[kind].totals()
 
     def viewed(self, trend: str) -> tuple[Rows, npt.NDArray[np.float64]]:
@@ -108,21 +122,25 @@ class Live:
 
     def viewed_in(self, region_id: str, trend: str) -> tuple[Rows, npt.NDArray[np.float64]]:
         """The same of a region."""
-        found = self._slots.get(region_id, {})
-        rows, slots = np.fromiter(found, np.int64, len(found)), np.fromiter(found.values(), np.int64, len(found))
-        return rows, self._region_trends[trend].column()[slots]
+        slots = self._slots.of(self._numbers[region_id]) if region_id in self._numbers else np.empty(0, np.int64)
+        return self._slots.chains.seconds[slots], self._region_trends[trend].column()[slots]
 
-    def region_slots(self, rows: Rows, region_id: str | None) -> Rows:
-        """[n] -> [n]: where a region's counts of these rows are, -1 where it has none."""
-        found = self._slots.get(region_id, {}) if region_id is not None else {}
-        return np.array([found.get(row, -1) for row in rows.tolist()], np.int64)
+    def _told(self) -> _Told:
+        """To be read before the next event."""
+        return _Told(
+            tuple(self._counts[kind].table for kind in KINDS),
+            tuple(sums.column() for sums in self._trends.values()),
+            np.array([sums.origin for sums in self._trends.values()]),
+            self._region_views.table,
+            tuple(sums.column() for sums in self._region_trends.values()),
+            np.array([sums.origin for sums in self._region_trends.values()]),
+            self._slots.chains,
+            self._last_view,
+            np.array(list(TRENDS.values()), np.int64),
+        )
 
     def _apply_in_region(self, region_id: str, row: int, time: int) -> None:
-        slots = self._slots.setdefault(region_id, {})
-        slot = slots.get(row)
-        if slot is None:
-            slot = slots[row] = self._slots_used
-            self._slots_used += 1
+        slot = self._slots.entry(self._numbers.setdefault(region_id, len(self._numbers)), row)
         self._region_views.add(slot, time)
         for sums in self._region_trends.values():
             sums.add(slot, time)
@@ -131,8 +149,46 @@ class Live:
         for counts in (*self._counts.values(), self._region_views):
             counts.advance(now)
 
-    def _since_view(self, rows: Rows, now: int) -> npt.NDArray[np.float64]:
-        known = rows < len(self._last_view)
-        last = np.full(len(rows), _NEVER)
-        last[known] = self._last_view[rows[known]]
-        return np.where(last == _NEVER, np.nan, (now - last) / 1_000_000)
+
+@njit(cache=True, nogil=True)
+def _read(told: _Told, rows: Rows, ends: Rows, regions: Rows, instants: Rows, found: Floats) -> None:
+    """Fills `found` [n, names]; see Live.signals."""
+    start, scales, region_scales = 0, np.empty(len(told.origins)), np.empty(len(told.origins))
+    for one in range(len(ends)):
+        now, region = instants[one], regions[one]
+        for trend in range(len(scales)):
+            scales[trend] = left(now - told.origins[trend], told.half_lives[trend])
+            region_scales[trend] = left(now - told.region_origins[trend], told.half_lives[trend])
+        for place in range(start, ends[one]):
+            row, column = rows[place], 0
+            for counts in told.counts:
+                column = _counts(counts, row, found[place], column)
+            slot = pairs.find(told.chains, region, row) if region >= 0 else -1
+            column = _counts(told.region_counts, slot, found[place], column)
+            column = _sums(told.sums, scales, row, found[place], column)
+            column = _sums(told.region_sums, region_scales, slot, found[place], column)
+            last = told.last_view[row] if row < len(told.last_view) else _NEVER
+            found[place, column] = np.nan if last == _NEVER else (now - last) / 1_000_000
+        start = ends[one]
+
+
+@njit(cache=True, nogil=True)
+def _counts(counts: npt.NDArray[np.int32], slot: int, found: Floats, column: int) -> int:
+    known = 0 <= slot < len(counts)
+    for window in range(counts.shape[1]):
+        found[column + window] = counts[slot, window] if known else 0
+    return column + int(counts.shape[1])
+
+
+@njit(cache=True, nogil=True)
+def _sums(
+    sums: tuple[npt.NDArray[np.float64], ...],
+    scales: npt.NDArray[np.float64],
+    slot: int,
+    found: Floats,
+    column: int,
+) -> int:
+    for place in range(len(sums)):
+        known = 0 <= slot < len(sums[place])
+        found[column + place] = sums[place][slot] * scales[place] if known else 0.0
+    return column + len(sums)

@@ -27,11 +27,12 @@ class Ranking:
         found = [np.empty(0)] * len(lists)
         filled = [place for place, rows in enumerate(lists) if len(rows)]
         if filled:
-            given = [self._to_rank(askers[place], lists[place], found_at[place]) for place in filled]
+            asking, rows = [askers[place] for place in filled], [lists[place] for place in filled]
+            features = self._features.of(asking, rows, [found_at[place] for place in filled])
+            given = list(map(self._to_rank, asking, rows, features))
             for place, probabilities in zip(filled, self._ranker.probabilities(given), strict=True):
                 found[place] = value(probabilities, self._weights)
         return found
 
-    def _to_rank(self, asker: Asker, rows: Rows, found_at: Places) -> ToRank:
-        history = self._tokens[np.asarray(asker.history, np.int64)]
-        return ToRank(self._features.of(asker, rows, found_at), self._tokens[rows], history)
+    def _to_rank(self, asker: Asker, rows: Rows, features: Floats) -> ToRank:
+        return ToRank(features, self._tokens[rows], self._tokens[np.asarray(asker.history, np.int64)])

@@ -1,5 +1,6 @@
 """Decides what an event changes: the history of its user, the live signals of its article, what follows what."""
 
+import array
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class State:
         self.live = Live()
         self.transitions, self._reach = Transitions(half_life), reach
         self.impressions = Impressions()
-        self._viewed: dict[str, list[int]] = {}
+        self._viewed: dict[str, array.array[int]] = {}
         self._hidden: dict[str, list[int]] = {}
         self._last_view: dict[str, int] = {}
 
@@ -66,7 +67,7 @@ class State:
 
     def _view(self, event: Event, is_live: bool) -> None:
         self._last_view[event.user_id] = event.time
-        viewed = self._viewed.setdefault(event.user_id, [])
+        viewed = self._viewed.setdefault(event.user_id, array.array("q"))
         if is_live and viewed and viewed[-1] != event.row:
             for distance, before in enumerate(viewed[: -self._reach - 1 : -1], start=1):
                 if before != event.row:

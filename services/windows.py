@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -54,18 +55,14 @@ class WindowedCounts:
                 np.subtract.at(self._counts[:, window], self._slots[head:until], 1)
                 self._heads[window] = until
 
-    def counts(self, slots: Ints) -> Counts:
-        """[n] -> [n, widths]; a slot of -1, or one that nothing ever happened to, has zeros."""
-        known = (slots >= 0) & (slots < len(self._counts))
-        return np.where(known[:, None], self._counts[np.where(known, slots, 0)], 0)
-
     def totals(self) -> Sequence[int]:
         """Over all slots, [widths]."""
         return [self._end - head for head in self._heads]
 
-    def column(self, window: int) -> Counts:
-        """The counts of all slots in one window, [slots]; not to be changed."""
-        return self._counts[:, window]
+    @property
+    def table(self) -> Counts:
+        """The counts of all slots, [slots, widths]; not to be changed."""
+        return self._counts
 
     def _make_room(self) -> None:
         first = self._heads[-1]
@@ -102,15 +99,25 @@ class DecayedSums:
     def sums(self, slots: Ints, now: int) -> Floats:
         """[n] -> [n]: the sums at `now`; a slot of -1, or one that nothing ever happened to, has 0."""
         known = (slots >= 0) & (slots < len(self._sums))
-        scale = 1.0 if self._origin is None else 0.5 ** ((now - self._origin) / self._half_life)
-        return np.where(known, self._sums[np.where(known, slots, 0)], 0.0) * scale
+        return np.where(known, self._sums[np.where(known, slots, 0)], 0.0) * left(now - self.origin, self._half_life)
 
     def column(self) -> Floats:
-        """The sums of all slots on one common scale, [slots]; not to be changed."""
+        """The sums of all slots as of `origin`, [slots]; not to be changed."""
         return self._sums
+
+    @property
+    def origin(self) -> int:
+        """In microseconds; 0 where there is no event yet."""
+        return self._origin or 0
 
 
 def _grown(values: npt.NDArray[Number], least: int) -> npt.NDArray[Number]:
     grown = np.zeros((max(least, 2 * len(values)), *values.shape[1:]), values.dtype)
     grown[: len(values)] = values
     return grown
+
+
+@njit(cache=True, nogil=True)
+def left(age: int, half_life: int) -> float:
+    """What is left after an age (both in one unit)."""
+    return float(0.5 ** (age / half_life))

@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from preprocessing.emulator import Emulator
 from tests import stages
 
 if TYPE_CHECKING:
     from preprocessing.bigquery import Connection
+
+# What is compiled at its first call takes seconds there, and no test may depend on how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

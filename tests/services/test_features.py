@@ -9,7 +9,8 @@ import pytest
 
 from services.candidates import FOUND_BY, NOT_FOUND, places_in
 from services.catalogue import Catalogue, Coded
-from services.features import LONG_HOURS, Asker, Features
+from services.columns import LONG_HOURS
+from services.features import Asker, Features
 from services.regions import Distances
 from services.state import Event, State
 
@@ -36,7 +37,7 @@ def catalogue() -> Catalogue:
 def told(state: State, asker: Asker, rows: list[int]) -> list[dict[str, float]]:
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
     nowhere = places_in(np.array(rows), [])
-    found = Features(state, catalogue(), vectors, NEIGHBOURS).of(asker, np.array(rows), nowhere)
+    found = Features(state, catalogue(), vectors, NEIGHBOURS).of([asker], [np.array(rows)], [nowhere])[0]
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     return [dict(zip(Features.names(), row.tolist(), strict=True)) for row in found]
@@ -122,7 +123,7 @@ def test_what_the_user_viewed_already() -> None:
 def test_where_the_sources_found_a_candidate() -> None:
     rows, found_at = np.array([1, 0]), np.array([[1, 7, NOT_FOUND, 3, 2], [2, 1, 1, 1, 1]])
     state, vectors = State(), np.ones((3, 2), np.float32)
-    features = Features(state, catalogue(), vectors, NEIGHBOURS).of(ANNA, rows, found_at)
+    features = Features(state, catalogue(), vectors, NEIGHBOURS).of([ANNA], [rows], [found_at])[0]
     columns = [Features.names().index(f"log_place_{source}") for source in FOUND_BY]
     assert features[:, columns] == pytest.approx(np.log1p(found_at))
 
@@ -140,3 +141,32 @@ def test_features_do_not_depend_on_the_other_candidates() -> None:
     state = happen(("view", "björn", 0, "north", NOW - HOUR), ("impression", "anna", 1, None, NOW - 2 * HOUR))
     together = told(state, ANNA, [0, 2, 1])
     assert [told(state, ANNA, [row])[0] for row in (0, 2, 1)] == together
+
+
+def test_own_impressions_are_counted_by_window_and_settle_after_half_an_hour() -> None:
+    """Of article 0: 400, 40 and 5 minutes ago, of article 1: 29; others' impressions of 0 are what is left of all."""
+    ago = [("anna", 0, 400), ("anna", 0, 40), ("björn", 0, 30), ("anna", 1, 29), ("anna", 0, 5)]
+    state = happen(*(("impression", user, row, None, NOW - minutes * HOUR // 60) for user, row, minutes in ago))
+    zero, one, two = told(state, ANNA, [0, 1, 2])
+    assert [found["log_own_impressions"] for found in (zero, one, two)] == pytest.approx([math.log(3), 0, 0])
+    assert zero["log_hours_since_own_impression"] == pytest.approx(math.log(1 + 40 / 60))
+    assert one["log_hours_since_own_impression"] == pytest.approx(math.log(1 + LONG_HOURS))
+    assert [zero[f"log_impression_{window}"] for window in ("10m", "1h", "6h")] == pytest.approx(
+        [0, math.log(2), math.log(2)]
+    )
+
+
+def test_several_askers_are_told_what_each_is_told_alone() -> None:
+    state = happen(
+        ("view", "björn", 0, "north", NOW - HOUR),
+        ("view", "björn", 1, "south", NOW - HOUR // 2, True),
+        ("impression", "anna", 0, None, NOW - 2 * HOUR),
+    )
+    askers = [ANNA, Asker("björn", [0, 1], None, NOW, None), Asker(None, [], "south", NOW, ANNA.vector)]
+    lists = [np.array([2, 0]), np.empty(0, np.int64), np.array([1, 0, 2])]
+    features = Features(state, catalogue(), np.ones((3, 2), np.float32), NEIGHBOURS)
+    together = features.of(askers, lists, [places_in(rows, []) for rows in lists])
+    for asker, rows, found in zip(askers, lists, together, strict=True):
+        (alone,) = features.of([asker], [rows], [places_in(rows, [])])
+        np.testing.assert_array_equal(found, alone)
+        assert found.shape == (len(rows), len(Features.names()))

@@ -53,7 +53,7 @@ def test_signals_are_those_of_a_recount(drawn: list[tuple[str, int, str | None, 
         events.append(Happened(kind, row, place, now))  # type: ignore[arg-type]
         live.apply(events[-1])
     now += MINUTE
-    found = live.signals(np.arange(5), region, now)
+    found = live.signals(np.arange(5), np.array([5]), [region], [now])
     for row in range(5):
         expected = recounted(events, row, region, now)
         assert dict(zip(Live.names(), found[row].tolist(), strict=True)) == pytest.approx(expected, 1e-5, nan_ok=True)
@@ -64,10 +64,10 @@ def test_a_time_before_the_newest_event_is_taken_for_its_time() -> None:
     live = Live()
     for moment in (0, 300_000):
         live.apply(Happened("view", 0, "north", moment * MINUTE))
-    expected = live.signals(np.arange(2), "north", 300_000 * MINUTE)
+    expected = live.signals(np.arange(2), np.array([2]), ["north"], [300_000 * MINUTE])
     assert expected[0, Live.names().index("trend_30m")] == pytest.approx(1)
     for now in (0, 40_000 * MINUTE, 300_000 * MINUTE - 1):
-        np.testing.assert_array_equal(live.signals(np.arange(2), "north", now), expected)
+        np.testing.assert_array_equal(live.signals(np.arange(2), np.array([2]), ["north"], [now]), expected)
 
 
 def catalogue(created: list[int], regions: list[int]) -> Catalogue:
