@@ -5,13 +5,14 @@ from typing import Protocol
 
 import numpy as np
 
-from services.candidates import Places, Rows, places_in
+from services.answers import RANKING_FAILED, RETRIEVAL_FAILED
+from services.candidates import Places, Rows, nowhere
 from services.examples import Examples
 from services.log import Log
 from services.outcomes import NOT_VIEWED, Outcomes
 from services.predictions import ListScores, Predictions
 from services.questions import ShownLists
-from services.recommender import RANKING_FAILED, RETRIEVAL_FAILED, Case, Recommender, Request
+from services.recommender import Case, Recommender, Request
 from services.towers import Floats
 
 
@@ -93,7 +94,7 @@ class ForListExamples:
         for place, case in zip(places, cases, strict=True):
             rows = self._shown.rows(place)
             told = [self._outcomes.of_impression(shown) for shown in self._shown.places(place).tolist()]
-            features = _features(self._recommender, case, rows, places_in(rows, []))
+            features = _features(self._recommender, case, rows, nowhere(len(rows)))
             self._out.add(case, rows, features, told, self._shown.positions(place))
         return ["none"] * len(places)
 

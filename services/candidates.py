@@ -1,7 +1,7 @@
 """Decides what a stage hands to the next: articles with scores, best first, from one source."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
 # The sources whose lists are blended.
 FOUND_BY: tuple[Source, ...] = ("two_tower", "viewed_now", "viewed_now_in_region", "viewed_next", "newest_in_region")
+SOURCES: tuple[Source, ...] = (*FOUND_BY, "popular_in_region", "popular", "catalogue")
 # The place of what a source has not found.
 NOT_FOUND = 1000
 
@@ -47,15 +48,12 @@ class Candidates:
         return Candidates(self.source, self.rows[:k], self.scores[:k])
 
 
-def places_in(rows: Rows, lists: Sequence[Candidates]) -> Places:
-    """[n, FOUND_BY]: the place from 1 of each of the rows [n] in the list of each source, NOT_FOUND where it is in
-    none."""
-    found = np.full((len(rows), len(FOUND_BY)), NOT_FOUND, np.int64)
-    for one in lists:
-        if len(one) and len(rows):
-            order = np.argsort(one.rows)
-            at = order[np.minimum(np.searchsorted(one.rows[order], rows), len(one) - 1)]
-            column = found[:, FOUND_BY.index(one.source)]
-            hit = one.rows[at] == rows
-            column[hit] = np.minimum(at[hit] + 1, NOT_FOUND)
-    return found
+def nowhere(articles: int) -> Places:
+    """[articles, FOUND_BY]: the places of what no source was asked for."""
+    return np.full((articles, len(FOUND_BY)), NOT_FOUND, np.int64)
+
+
+def joined(parts: Iterable[Sequence[int] | Rows]) -> tuple[Rows, Rows]:
+    """All numbers in a row, and before which place each part of them ends."""
+    arrays = [np.asarray(part, np.int64) for part in parts]
+    return np.concatenate([np.empty(0, np.int64), *arrays]), np.cumsum([len(array) for array in arrays])

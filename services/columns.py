@@ -2,7 +2,6 @@
 interpreter's lock."""
 
 import math
-import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +9,10 @@ from numba import njit
 
 from services.candidates import FOUND_BY, Places, Rows, Scores
 from services.live import KINDS, TRENDS, WINDOWS, Live
-from services.pairs import Chains
+from services.pairs import chain
+from services.scratch import Noted, Scratch
 from services.towers import Floats
+from services.transitions import Followers
 
 # What stands for "never", and for an age that is not known.
 LONG_HOURS = 24.0 * 365
@@ -91,38 +92,15 @@ class Lists(NamedTuple):
     signals: Floats
 
 
-class Followers(NamedTuple):
-    """What is viewed after what: entries of pairs (before, after) and their weights [entries]."""
-
-    chains: Chains
-    weights: Scores
-
-
-class _Scratch(threading.local):
-    """For each article the place in the list at hand, valid where the mark is that of the list; a thread's own."""
-
-    def __init__(self) -> None:
-        self.places = np.zeros(0, np.int64)
-        self.marks = np.zeros(0, np.int64)
-        self.next_mark = 1
-
-    def take(self, articles: int, lists: int) -> int:
-        """Makes room; returns the first of so many marks that nobody has used."""
-        if len(self.places) < articles:
-            self.places, self.marks = np.zeros(2 * articles, np.int64), np.zeros(2 * articles, np.int64)
-        first, self.next_mark = self.next_mark, self.next_mark + lists
-        return first
-
-
-_SCRATCH = _Scratch()
+_SCRATCH = Scratch()
 
 
 def fill(articles: Articles, askers: Askers, lists: Lists, followers: Followers, totals: Rows, far: float) -> Floats:
     """[n, names] for all lists; `totals` [windows]: how many views there were; a region is no neighbour from the
     distance `far` on."""
-    first = _SCRATCH.take(len(articles.created), len(lists.ends))
+    mark = _SCRATCH.take(len(articles.created), len(lists.ends))
     found = np.empty((len(lists.rows), MOMENT + askers.moments.shape[1]), np.float32)
-    _fill(articles, askers, lists, followers, totals, far, _SCRATCH.places, _SCRATCH.marks, first, found)
+    _fill(articles, askers, lists, followers, totals, far, Noted(_SCRATCH.places, _SCRATCH.marks, mark), found)
     return found
 
 
@@ -134,26 +112,25 @@ def _fill(
     followers: Followers,
     totals: Rows,
     far: float,
-    places: Rows,
-    marks: Rows,
-    mark: int,
+    notes: Noted,
     found: Floats,
 ) -> None:
     for one in range(len(lists.ends)):
         start, end = (lists.ends[one - 1] if one else 0), lists.ends[one]
+        noted = Noted(notes.places, notes.marks, notes.mark + one)
         for place in range(start, end):
-            places[lists.rows[place]], marks[lists.rows[place]] = place - start, mark + one
+            noted.places[lists.rows[place]], noted.marks[lists.rows[place]] = place - start, noted.mark
         columns = found[start:end]
         own = np.zeros((end - start, _WINDOWS), np.int64)
-        _impressions(askers, one, places, marks, mark + one, own, columns)
+        _impressions(askers, one, noted, own, columns)
         for place in range(start, end):
             _signals(lists.signals[place], own[place - start], totals, found[place])
             found[place, SCORE] = lists.scores[place]
             for source in range(lists.found_at.shape[1]):
                 found[place, PLACES + source] = _log1p(lists.found_at[place, source])
         history = askers.history[(askers.history_ends[one - 1] if one else 0) : askers.history_ends[one]]
-        _next(followers, history, places, marks, mark + one, columns)
-        _own_views(askers, one, places, marks, mark + one, columns)
+        _next(followers, history, noted, columns)
+        _own_views(askers, one, noted, columns)
         _articles(articles, history, lists.rows[start:end], askers.times[one], columns)
         _matched(articles, history, lists.rows[start:end], columns)
         for place in range(start, end):
@@ -196,13 +173,13 @@ def _signals(signals: Floats, own: Rows, totals: Rows, found: Floats) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _impressions(askers: Askers, one: int, places: Rows, marks: Rows, mark: int, own: Rows, found: Floats) -> None:
+def _impressions(askers: Askers, one: int, noted: Noted, own: Rows, found: Floats) -> None:
     """Counts the user's own impressions in each window, and tells of those that are settled."""
     settled, since = np.zeros(len(found), np.int64), np.full(len(found), np.nan)
     for event in range(askers.shown_ends[one - 1] if one else 0, askers.shown_ends[one]):
         row = askers.shown[event]
-        if row < len(marks) and marks[row] == mark:
-            place, age = places[row], askers.times[one] - askers.shown_times[event]
+        if noted.marks[row] == noted.mark:
+            place, age = noted.places[row], askers.times[one] - askers.shown_times[event]
             for window in range(_WINDOWS):
                 own[place, window] += age <= _WIDTHS[window]
             if age >= SETTLED:
@@ -214,14 +191,12 @@ def _impressions(askers: Askers, one: int, places: Rows, marks: Rows, mark: int,
 
 
 @njit(cache=True, nogil=True)
-def _next(followers: Followers, history: Rows, places: Rows, marks: Rows, mark: int, found: Floats) -> None:
+def _next(followers: Followers, history: Rows, noted: Noted, found: Floats) -> None:
     """Log of the share of each article among those viewed next after the last view, the one before, ..., and after the
     last ten together."""
     shares = np.zeros((len(found), ASKED_TOGETHER))
     for back in range(min(ASKED_TOGETHER, len(history))):
-        row = history[len(history) - 1 - back]
-        if row < len(followers.chains.heads):
-            _shares(followers, followers.chains.heads[row], places, marks, mark, shares[:, back])
+        _shares(followers, history[len(history) - 1 - back], noted, shares[:, back])
     for place in range(len(found)):
         together = 0.0
         for back in range(ASKED_TOGETHER):
@@ -232,31 +207,26 @@ def _next(followers: Followers, history: Rows, places: Rows, marks: Rows, mark: 
 
 
 @njit(cache=True, nogil=True)
-def _shares(followers: Followers, head: int, places: Rows, marks: Rows, mark: int, shares: Scores) -> None:
-    """Of the marked articles on the chain that begins at an entry."""
-    chains, weights = followers.chains, followers.weights
-    total, entry = 0.0, head
-    while entry >= 0:
-        total += weights[entry]
-        entry = chains.nexts[entry]
-    entry = head
-    while entry >= 0 and total > 0:
-        after = chains.seconds[entry]
-        if after < len(marks) and marks[after] == mark:
-            shares[places[after]] = weights[entry] / total
-        entry = chains.nexts[entry]
+def _shares(followers: Followers, row: int, noted: Noted, shares: Scores) -> None:
+    """Of the noted articles among what was viewed next after one."""
+    entries = chain(followers.chains, row)
+    total = followers.weights[entries].sum()
+    for entry in entries:
+        after = followers.chains.seconds[entry]
+        if total > 0 and noted.marks[after] == noted.mark:
+            shares[noted.places[after]] = followers.weights[entry] / total
 
 
 @njit(cache=True, nogil=True)
-def _own_views(askers: Askers, one: int, places: Rows, marks: Rows, mark: int, found: Floats) -> None:
+def _own_views(askers: Askers, one: int, noted: Noted, found: Floats) -> None:
     """Whether the user viewed each article, and log(1 + views since)."""
     for place in range(len(found)):
         found[place, OWN_VIEWS], found[place, OWN_VIEWS + 1] = 0.0, _log1p(MOST_VIEWS)
     start, end = (askers.viewed_ends[one - 1] if one else 0), askers.viewed_ends[one]
     for place in range(end - 1, start - 1, -1):
         row = askers.viewed[place]
-        if row < len(marks) and marks[row] == mark:
-            found[places[row], OWN_VIEWS], found[places[row], OWN_VIEWS + 1] = 1.0, _log1p(place - start)
+        if noted.marks[row] == noted.mark:
+            found[noted.places[row], OWN_VIEWS], found[noted.places[row], OWN_VIEWS + 1] = 1.0, _log1p(place - start)
 
 
 @njit(cache=True, nogil=True)

@@ -6,12 +6,12 @@ or on the source that found it, so that any list of articles can be scored.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from services import columns
-from services.candidates import FOUND_BY, Places, Rows, Scores
+from services.candidates import FOUND_BY, Places, Rows, Scores, joined
 from services.catalogue import Catalogue
 from services.columns import FOLLOWED, LONG_HOURS
 from services.live import WINDOWS, Live
@@ -110,10 +110,10 @@ class Features:
             found_at=np.concatenate([np.empty((0, len(FOUND_BY)), np.int64), *found_at]),
             signals=self._state.live.signals(rows, ends, [asker.region_id for asker in askers], times),
         )
-        transitions = self._state.transitions
-        followers = columns.Followers(transitions.pairs.chains, transitions.weights)
         totals = np.array(self._state.live.totals("view"), np.int64)
-        found = columns.fill(self._articles, self._askers(askers), told, followers, totals, self._distances.far)
+        found = columns.fill(
+            self._articles, self._askers(askers), told, self._state.transitions.followers, totals, self._distances.far
+        )
         return np.split(found, ends[:-1])
 
     def _scores(self, asker: Asker, rows: Rows) -> Floats:
@@ -123,11 +123,11 @@ class Features:
         return self._distances.of(asker.region_id)[self._regions[rows]]
 
     def _askers(self, askers: Sequence[Asker]) -> columns.Askers:
-        history, history_ends = _joined(asker.history for asker in askers)
-        viewed, viewed_ends = _joined(self._viewed(asker) for asker in askers)
+        history, history_ends = joined(asker.history for asker in askers)
+        viewed, viewed_ends = joined(self._viewed(asker) for asker in askers)
         impressions = [self._state.impressions.of(asker.user_id or "") for asker in askers]
-        shown, shown_ends = _joined(told.rows for told in impressions)
-        shown_times, _ = _joined(told.times for told in impressions)
+        shown, shown_ends = joined(told.rows for told in impressions)
+        shown_times, _ = joined(told.times for told in impressions)
         return columns.Askers(
             times=np.array([asker.time for asker in askers], np.int64),
             history=history,
@@ -159,9 +159,3 @@ class Features:
             float(weekday >= 5),
             math.log1p(busy),
         )
-
-
-def _joined(parts: Iterable[Sequence[int] | Rows]) -> tuple[Rows, Rows]:
-    """All numbers in a row, and before which place each part of them ends."""
-    arrays = [np.asarray(part, np.int64) for part in parts]
-    return np.concatenate([np.empty(0, np.int64), *arrays]), np.cumsum([len(array) for array in arrays])

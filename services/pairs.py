@@ -54,7 +54,7 @@ class Pairs:
 
     def of(self, first: int) -> Ints:
         """The entries of all pairs with this first number, the newest first."""
-        return np.asarray(_walk(self.chains, first))
+        return np.asarray(chain(self.chains, first))
 
     def keep(self, first: int, kept: Sequence[int]) -> None:
         """Forgets the pairs of `first` but those whose entries are `kept`; forgotten entries are given out again."""
@@ -131,7 +131,8 @@ def _insert(chains: Chains, first: int, second: int, entry: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _walk(chains: Chains, first: int) -> Ints:
+def chain(chains: Chains, first: int) -> Ints:
+    """The entries of all pairs with this first number, the newest first."""
     count = 0
     entry = chains.heads[first] if first < len(chains.heads) else _END
     while entry != _END:

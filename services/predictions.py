@@ -8,8 +8,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.answers import Answer
 from services.candidates import Scores
-from services.recommender import Answer
 
 ANSWERS = pa.schema(
     [

@@ -4,33 +4,33 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
 
 import numpy as np
 
 from services import retrieval
-from services.blend import blend
-from services.candidates import Candidates, Places, Rows, Scores, Source, places_in
+from services.answers import (
+    FEW_CANDIDATES,
+    NO_HISTORY,
+    RANKING_FAILED,
+    RETRIEVAL_FAILED,
+    UNKNOWN_HISTORY,
+    UNKNOWN_REGION,
+    Answer,
+    Degraded,
+    Item,
+    Pool,
+)
+from services.candidates import SOURCES, Candidates, Rows, Scores, nowhere
 from services.eligibility import Eligibility, eligibility
 from services.features import Asker, Features
 from services.history import History, full_hour, history, of_rows, user_vectors
 from services.ranking import Ranking
 from services.release import Release
-from services.sources import PRESETS, Preset, Sources
+from services.sources import PRESETS, Asked, Preset, Sources
 from services.state import State
 from services.towers import Floats
 
 LOGGER = logging.getLogger(__name__)
-
-Degraded = Literal[
-    "no_history", "unknown_history", "retrieval_failed", "ranking_failed", "few_candidates", "unknown_region"
-]
-NO_HISTORY: Degraded = "no_history"
-UNKNOWN_HISTORY: Degraded = "unknown_history"
-RETRIEVAL_FAILED: Degraded = "retrieval_failed"
-RANKING_FAILED: Degraded = "ranking_failed"
-FEW_CANDIDATES: Degraded = "few_candidates"
-UNKNOWN_REGION: Degraded = "unknown_region"
 
 
 class UnknownArticleError(LookupError):
@@ -47,23 +47,6 @@ class Request:
     region_id: str | None = None
     recent_article_ids: Sequence[str] = ()
     exclude_article_ids: Sequence[str] = ()
-
-
-class Item(NamedTuple):
-    """One recommended article, a tuple because answers hold hundreds. The score compares items of one source only."""
-
-    article_id: str
-    score: float
-    source: Source
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """Distinct items, best first; why this is not the best possible answer; how many ids of the history are unknown."""
-
-    items: Sequence[Item]
-    degraded: Degraded | None
-    unknown_articles: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,24 +66,6 @@ class Case:
         return Asker(request.user_id, self.history.rows, request.region_id, request.time, self.vector)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pool:
-    """The candidates of one answer, best first: rows, scores [n], sources and the place in each source's list [n,
-    FOUND_BY]; what went wrong on the way."""
-
-    rows: Rows
-    scores: Scores
-    sources: Sequence[Source]
-    found_at: Places
-    degraded: Degraded | None = None
-
-    def ordered(self, values: Scores) -> "Pool":
-        """The same by new scores [n], equal ones by row."""
-        order = np.lexsort((self.rows, -values))
-        sources = [self.sources[place] for place in order.tolist()]
-        return Pool(self.rows[order], values[order], sources, self.found_at[order], self.degraded)
-
-
 class Recommender:
     """Answers from one release, which never changes; another release is another recommender.
 
@@ -117,8 +82,8 @@ class Recommender:
     ) -> None:
         """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
         answer, or as many as are asked for where those are more."""
-        self.release, self.state, self._preset, self._most = release, state, preset, candidates
-        self._sources = Sources(state, release.catalogue, preset.followed) if state else None
+        self.release, self.state, self._most = release, state, candidates
+        self._sources = Sources(state, release.catalogue, preset) if state else None
         self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
         self._ranking = None
         if release.ranking and self.features:
@@ -149,14 +114,15 @@ class Recommender:
 
     def pools(self, cases: Sequence[Case]) -> Sequence[Pool]:
         """The candidates of each case before they are ranked."""
-        return [self._pool(case, nearest) for case, nearest in zip(cases, self._nearest(cases), strict=True)]
+        nearest = self._nearest(cases)
+        found = map(self._modelled, nearest) if self._sources is None else self._blended(self._sources, cases, nearest)
+        return [self._filled(*each) for each in zip(cases, nearest, found, strict=True)]
 
     def scores(self, cases: Sequence[Case], lists: Sequence[Rows]) -> Sequence[Scores]:
         """How the ranking model values exactly these rows [n] for each case, [n]; without one, how near they are to the
         user."""
         if self._ranking is not None:
-            nowhere = [places_in(rows, []) for rows in lists]
-            return self._ranking.values([case.asker() for case in cases], lists, nowhere)
+            return self._ranking.values([case.asker() for case in cases], lists, [nowhere(len(rows)) for rows in lists])
         return [
             np.zeros(len(rows))
             if case.vector is None
@@ -213,27 +179,45 @@ class Recommender:
     def _wanted(self, case: Case) -> int:
         return case.request.k if self._ranking is None else max(case.request.k, self._most)
 
-    def _pool(self, case: Case, nearest: Candidates | None) -> Pool:
-        """The model's candidates as they are where there is no other source, else one list of all sources."""
+    def _modelled(self, nearest: Candidates | None) -> Pool:
+        """The model's candidates as they are."""
         model = nearest or retrieval.NOTHING
-        lists = [model]
-        if self._sources is None:
-            rows, scores, labels = model.rows, model.scores, [model.source] * len(model)
-        else:
-            region_id, wanted = case.request.region_id, self._wanted(case)
-            lists += self._sources.find(case.history.rows, region_id, case.eligible, wanted)
-            weights = [self._preset.weights[found.source] for found in lists]
-            rows, scores, labels = blend(lists, weights, wanted, self._preset.rank_offset)
+        found_at = nowhere(len(model))
+        found_at[:, SOURCES.index(model.source)] = np.arange(1, len(model) + 1)
+        return Pool(model.rows, model.scores, np.full(len(model), SOURCES.index(model.source)), found_at)
+
+    def _blended(self, sources: Sources, cases: Sequence[Case], nearest: Sequence[Candidates | None]) -> Iterator[Pool]:
+        """One list of all sources for each case."""
+        if not cases:
+            return
+        merged = sources.merged(
+            [
+                Asked(
+                    case.history.rows,
+                    case.request.region_id,
+                    case.eligible,
+                    (model or retrieval.NOTHING).rows,
+                    self._wanted(case),
+                )
+                for case, model in zip(cases, nearest, strict=True)
+            ]
+        )
+        for place, count in enumerate(merged.counts.tolist()):
+            yield Pool(
+                merged.rows[place, :count],
+                merged.scores[place, :count],
+                merged.labels[place, :count],
+                merged.found_at[place, :count],
+            )
+
+    def _filled(self, case: Case, nearest: Candidates | None, pool: Pool) -> Pool:
+        """The candidates with what is popular behind them, where there are fewer than are asked for."""
         degraded: Degraded | None = None
         if nearest is None:
             degraded = RETRIEVAL_FAILED
         elif case.history.rows and len(nearest) < case.request.k:
             degraded = FEW_CANDIDATES
-        rest = self._popular(case, rows)
-        rows = np.concatenate([rows, *(block.rows for block in rest)])
-        scores = np.concatenate([scores, *(block.scores for block in rest)])
-        labels = [*labels, *(block.source for block in rest for _ in range(len(block)))]
-        return Pool(rows, scores, labels, places_in(rows, lists), degraded)
+        return dataclasses.replace(pool.followed_by(self._popular(case, pool.rows)), degraded=degraded)
 
     def _popular(self, case: Case, rows: Rows) -> Sequence[Candidates]:
         """What is popular, where there are fewer than are asked for."""
@@ -257,10 +241,9 @@ class Recommender:
 
     def _finish(self, case: Case, pool: Pool) -> Answer:
         article_ids = self.release.catalogue.article_ids
-        found = zip(pool.rows.tolist(), pool.scores.tolist(), pool.sources, strict=True)
-        items = [
-            Item(article_ids[row], score, source) for row, score, source in itertools.islice(found, case.request.k)
-        ]
+        k = case.request.k
+        found = zip(pool.rows[:k].tolist(), pool.scores[:k].tolist(), pool.labels[:k].tolist(), strict=True)
+        items = [Item(article_ids[row], score, SOURCES[label]) for row, score, label in found]
         return Answer(items, self._degraded(case, pool), case.history.unknown)
 
     def _degraded(self, case: Case, pool: Pool) -> Degraded | None:

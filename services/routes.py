@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 import services
 from services import recommender, schemas
+from services.answers import Item
 from services.readiness import NotReady
 from services.recommender import Recommender
 
@@ -125,7 +126,7 @@ def _now(request: Request) -> int:
     return int(request.app.state.clock() * 1_000_000)
 
 
-def _places(items: Sequence[recommender.Item]) -> list[schemas.RecommendedArticle]:
+def _places(items: Sequence[Item]) -> list[schemas.RecommendedArticle]:
     return [
         schemas.RecommendedArticle(article_id=item.article_id, score=item.score, position=place, source=item.source)
         for place, item in enumerate(items, start=1)

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from services.answers import Degraded
 from services.candidates import Source
-from services.recommender import Degraded
 
 MAX_K = 200
 DEFAULT_K = 20

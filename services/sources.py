@@ -2,13 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from services.candidates import Candidates, Rows, Scores, Source
+from services import merging
+from services.candidates import FOUND_BY, Rows, Scores, Source, joined
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility
 from services.live import HOUR, SHORTEST_TREND
+from services.merging import Merged
+from services.retrieval import MARGIN, TWO_TOWER, WIDEN
 from services.state import State
 
 NOW_IN_REGION: Source = "viewed_now_in_region"
@@ -60,24 +64,72 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+class Asked(NamedTuple):
+    """For whom candidates are looked for: rows of the history, oldest first, and of the model's candidates, best first;
+    `wanted`: how many candidates there are to be at most."""
+
+    history: Sequence[int]
+    region_id: str | None
+    eligible: Eligibility
+    model: Rows
+    wanted: int
+
+
 class Sources:
-    """Finds candidates in the state of the service; each list is best first and holds eligible articles only."""
+    """Finds candidates in the state of the service, beside those of the model."""
 
-    def __init__(self, state: State, catalogue: Catalogue, followed: Sequence[float]) -> None:
-        """`followed`: see Preset."""
-        self._state, self._newest, self._followed = state, _Newest(catalogue), followed
+    def __init__(self, state: State, catalogue: Catalogue, preset: Preset) -> None:
+        self._state, self._catalogue, self._newest = state, catalogue, _Newest(catalogue)
+        weights = [preset.weights[source] for source in FOUND_BY]
+        self._blending = merging.Blending(np.array(weights), float(preset.rank_offset))
+        self._parts = np.array(preset.followed)
 
-    def find(self, history: Sequence[int], region_id: str | None, eligible: Eligibility, k: int) -> list[Candidates]:
-        """Up to `k` of each source, for a history of rows, oldest first."""
-        live, last = self._state.live, list(history[-len(self._followed) :])[::-1]
-        found = [
-            (NOW, *live.viewed(SHORTEST_TREND)),
-            (NEXT, *self._state.transitions.successors(last, self._followed[: len(last)])),
+    def merged(self, asked: Sequence[Asked]) -> Merged:
+        """The candidates of each; what a list lacks because it was cut short is looked for again."""
+        most = max(len(one.eligible.excluded) for one in asked)
+        depth = max(one.wanted for one in asked) + most + MARGIN
+        while True:
+            lists = self._lists(asked, depth)
+            merged = self._merge(asked, lists)
+            cut = np.array([[len(rows) == depth for rows in lists_of] for lists_of in lists])
+            short = merged.sizes < np.array([one.wanted for one in asked])[:, None]
+            short[:, FOUND_BY.index(TWO_TOWER)] = False
+            if not (cut & short).any():
+                return merged
+            depth *= WIDEN
+
+    def _lists(self, asked: Sequence[Asked], depth: int) -> Sequence[Sequence[Rows]]:
+        """For each the list of each of FOUND_BY, best first, up to `depth`; what may not be shown is still in it."""
+        live, nothing = self._state.live, np.empty(0, np.int64)
+        now = _top(*live.viewed(SHORTEST_TREND), depth)
+        in_region = {
+            region_id: nothing if region_id is None else _top(*live.viewed_in(region_id, SHORTEST_TREND), depth)
+            for region_id in {one.region_id for one in asked}
+        }
+        return [
+            [one.model, now, in_region[one.region_id], nothing, self._newest.before(one.region_id, one.eligible, depth)]
+            for one in asked
         ]
-        if region_id is not None:
-            found.append((NOW_IN_REGION, *live.viewed_in(region_id, SHORTEST_TREND)))
-        lists = [_best(source, rows, scores, eligible, k) for source, rows, scores in found]
-        return [*lists, _best(NEWEST, *self._newest.before(region_id, eligible, k), eligible, k)]
+
+    def _merge(self, asked: Sequence[Asked], lists: Sequence[Sequence[Rows]]) -> Merged:
+        flat: list[Rows] = [rows for lists_of in lists for rows in lists_of]
+        ends = np.cumsum([len(rows) for rows in flat]).reshape(len(asked), len(FOUND_BY))
+        starts = ends - np.array([len(rows) for rows in flat]).reshape(ends.shape)
+        last = [one.history[: -len(self._parts) - 1 : -1] for one in asked]
+        excluded = [one.eligible.excluded for one in asked]
+        return merging.merge(
+            merging.Found(np.concatenate(flat), starts, ends),
+            merging.Histories(*joined(last), self._parts),
+            self._state.transitions.followers,
+            merging.Rules(
+                self._catalogue.created,
+                self._catalogue.removed,
+                np.array([one.eligible.time for one in asked], np.int64),
+                *joined(excluded),
+            ),
+            self._blending,
+            np.array([one.wanted for one in asked], np.int64),
+        )
 
 
 class _Newest:
@@ -87,27 +139,20 @@ class _Newest:
         self._catalogue = catalogue
         self._rows: dict[str | None, Rows] = {}
         known = np.flatnonzero(catalogue.created > np.iinfo(np.int64).min)
-        order = known[np.argsort(catalogue.created[known], kind="stable")]
+        order = known[np.argsort(-catalogue.created[known], kind="stable")]
         regions = catalogue.region.places[order]
         for region in np.unique(regions).tolist():
             self._rows[catalogue.region.names[region] if region >= 0 else None] = order[regions == region]
 
-    def before(self, region_id: str | None, eligible: Eligibility, k: int) -> tuple[Rows, Scores]:
-        """The newest of a region at the time of an answer, twice as many as wanted; the score is the creation."""
+    def before(self, region_id: str | None, eligible: Eligibility, depth: int) -> Rows:
+        """The newest of a region at the time of an answer."""
         rows = self._rows.get(region_id, np.empty(0, np.int64))
-        end = int(np.searchsorted(self._catalogue.created[rows], eligible.time, side="left"))
-        newest = rows[max(end - 2 * k - len(eligible.excluded), 0) : end]
-        return newest, self._catalogue.created[newest].astype(np.float64)
+        begin = int(np.searchsorted(-self._catalogue.created[rows], -eligible.time, side="right"))
+        return rows[begin : begin + depth]
 
 
-def _best(source: Source, rows: Rows, scores: Scores, eligible: Eligibility, k: int) -> Candidates:
-    """The best `k` that may be shown; equal ones by row."""
-    most = k + len(eligible.excluded)
-    while True:
-        few = np.argpartition(-scores, most)[:most] if len(rows) > most else np.arange(len(rows))
-        kept = few[eligible.mask(rows[few]) & (scores[few] > 0)]
-        if len(kept) >= k or len(few) == len(rows):
-            break
-        most *= 4
-    best = kept[np.lexsort((rows[kept], -scores[kept]))][:k]
-    return Candidates(source, rows[best], scores[best])
+def _top(rows: Rows, scores: Scores, depth: int) -> Rows:
+    """The best so many with a score above 0, best first, equal ones by row."""
+    few = np.argpartition(-scores, depth)[:depth] if len(rows) > depth else np.arange(len(rows))
+    few = few[scores[few] > 0]
+    return rows[few[np.lexsort((rows[few], -scores[few]))]]

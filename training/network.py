@@ -25,8 +25,9 @@ class NetworkConfig:
 
     `history`: longest history; `min_views`: views from which an article has an id of its own; `id_dropout`: share of
     articles whose id is hidden in a step, so that content and the shared ids learn to stand in; `negatives`: sampled
-    for each step, of which `uniform_share` uniformly over the catalogue and the rest by views; `smoothing`: part of a
-    moving mean beside attention.
+    for each step, of which `uniform_share` uniformly over the catalogue and the rest by views; `in_batch`: of the
+    step's own right articles up to so many are negatives of all others too; `smoothing`: part of a moving mean beside
+    attention.
     """
 
     dim: int = 64
@@ -38,12 +39,14 @@ class NetworkConfig:
     id_dropout: float = 0.3
     negatives: int = 256
     uniform_share: float = 0.5
+    in_batch: int = 0
     smoothing: float = 0.7
 
     def __post_init__(self) -> None:
         require_positive(self, "dim", "heads", "blocks", "history", "min_views", "negatives")
         for name in ("dropout", "id_dropout"):
             require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "a number from 0 to below 1")
+        require("in_batch", self.in_batch, self.in_batch >= 0, "at least 0")
         require("smoothing", self.smoothing, 0 <= self.smoothing < 1, "a number from 0 to below 1")
         require("heads", self.heads, self.dim % self.heads == 0, f"a divisor of dim, which is {self.dim}")
 
@@ -100,23 +103,26 @@ class CandidateNetwork(keras.layers.Layer):
 
     def _train(self, features: Features) -> EstimatorSpec:
         seed = tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.step, tf.int32)])
-        articles, negatives = features["article"], self.sampler.draw(self.config.negatives, self.step)
-        tokens, negative_vectors = self._encode_distinct(articles, negatives[0], seed)
+        articles = features["article"]
+        drawn, _ = self.sampler.draw(self.config.negatives, self.step)
+        tokens, drawn_vectors = self._encode_distinct(articles, drawn, seed)
         time = features["time"][:, 1:]
         age_days = tf.cast(tf.maximum(self.trained_until - time, 0), tf.float32) / MICROS_PER_DAY
         context = self.context(features["region"][:, 1:], time, age_days)
         hidden = self.tower(tokens[:, :-1], context, seed)
         real = tf.sequence_mask(features["length"] - 1, tf.shape(time)[1])
         targets, times = tf.boolean_mask(articles[:, 1:], real), tf.boolean_mask(time, real)
+        positive = tf.boolean_mask(tokens[:, 1:], real)
+        negatives = tf.concat([drawn, targets[: self.config.in_batch]], 0)
         loss = losses.sampled_softmax_loss(
             user=tf.boolean_mask(hidden, real),
-            positive=tf.boolean_mask(tokens[:, 1:], real),
-            negative=negative_vectors,
+            positive=positive,
+            negative=tf.concat([drawn_vectors, positive[: self.config.in_batch]], 0),
             positive_ids=targets,
-            negative_ids=negatives[0],
+            negative_ids=negatives,
             positive_logq=tf.zeros_like(targets, tf.float32),
-            negative_logq=negatives[1],
-            allowed=self.articles.on_offer(negatives[0], times),
+            negative_logq=self.sampler.logq(negatives, self.config.negatives, tf.size(negatives) - tf.size(drawn)),
+            allowed=self.articles.on_offer(negatives, times),
             weight=tf.ones_like(targets, tf.float32),
         )
         return EstimatorSpec(Mode.TRAIN, loss=loss, examples=tf.size(targets))

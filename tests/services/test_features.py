@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.candidates import FOUND_BY, NOT_FOUND, places_in
+from services.candidates import FOUND_BY, NOT_FOUND, nowhere
 from services.catalogue import Catalogue, Coded
 from services.columns import LONG_HOURS
 from services.features import Asker, Features
@@ -36,8 +36,7 @@ def catalogue() -> Catalogue:
 
 def told(state: State, asker: Asker, rows: list[int]) -> list[dict[str, float]]:
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
-    nowhere = places_in(np.array(rows), [])
-    found = Features(state, catalogue(), vectors, NEIGHBOURS).of([asker], [np.array(rows)], [nowhere])[0]
+    found = Features(state, catalogue(), vectors, NEIGHBOURS).of([asker], [np.array(rows)], [nowhere(len(rows))])[0]
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     return [dict(zip(Features.names(), row.tolist(), strict=True)) for row in found]
@@ -165,8 +164,8 @@ def test_several_askers_are_told_what_each_is_told_alone() -> None:
     askers = [ANNA, Asker("björn", [0, 1], None, NOW, None), Asker(None, [], "south", NOW, ANNA.vector)]
     lists = [np.array([2, 0]), np.empty(0, np.int64), np.array([1, 0, 2])]
     features = Features(state, catalogue(), np.ones((3, 2), np.float32), NEIGHBOURS)
-    together = features.of(askers, lists, [places_in(rows, []) for rows in lists])
+    together = features.of(askers, lists, [nowhere(len(rows)) for rows in lists])
     for asker, rows, found in zip(askers, lists, together, strict=True):
-        (alone,) = features.of([asker], [rows], [places_in(rows, [])])
+        (alone,) = features.of([asker], [rows], [nowhere(len(rows))])
         np.testing.assert_array_equal(found, alone)
         assert found.shape == (len(rows), len(Features.names()))

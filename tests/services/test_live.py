@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.candidates import FOUND_BY, NOT_FOUND
 from services.catalogue import Catalogue
 from services.eligibility import eligibility
 from services.live import Happened, Live
-from services.sources import Sources
+from services.merging import Merged
+from services.pairs import chain
+from services.sources import Asked, Preset, Sources
 from services.state import MOST_SEEN, Event, State
 from tests.services.tiny import plain_catalogue
 
 MINUTE = 60_000_000
-FOLLOWED = (1.0, 0.5, 0.25)
+PRESET = Preset(dict.fromkeys(FOUND_BY, 1.0))
 WIDTHS = {"10m": 10, "1h": 60, "6h": 360, "24h": 1440}
 HALF_LIVES = {"30m": 30, "2h": 120, "12h": 720, "3d": 4320}
 EVENTS = st.lists(
@@ -81,9 +84,9 @@ def test_each_source_is_best_first_and_holds_what_may_be_shown() -> None:
     articles, state = catalogue([1, 2, 3, 4, 5, 50], [0, 0, 0, 1, 0, 0]), State()
     for user, row, region in [("x", 1, None), ("x", 2, None), ("y", 2, "north"), ("z", 2, "north"), ("z", 3, "north")]:
         state.apply(Event("view", user, row, region, 0))
-    found = Sources(state, articles, FOLLOWED).find([1], "north", eligibility(articles, [3], 10), 3)
-    told = {block.source: block.rows.tolist() for block in found}
-    assert told == {
+    asked = Asked([1], "north", eligibility(articles, [3], 10), np.empty(0, np.int64), 3)
+    assert lists(Sources(state, articles, PRESET).merged([asked])) == {
+        "two_tower": [],
         "viewed_now": [2, 1],
         "viewed_next": [2],
         "viewed_now_in_region": [2],
@@ -91,14 +94,23 @@ def test_each_source_is_best_first_and_holds_what_may_be_shown() -> None:
     }
 
 
+def lists(found: Merged) -> dict[str, list[int]]:
+    """Of each source what it found for the first answer, as far as that is among the candidates."""
+    rows, places = found.rows[0, : found.counts[0]], found.found_at[0, : found.counts[0]]
+    return {
+        source: rows[np.argsort(places[:, at])][: np.sum(places[:, at] < NOT_FOUND)].tolist()
+        for at, source in enumerate(FOUND_BY)
+    }
+
+
 def test_a_long_list_is_searched_until_enough_may_be_shown() -> None:
-    """Of 100 articles, all viewed, the 90 most viewed are not there yet."""
-    articles, state = catalogue([0] * 10 + [50] * 90, [0] * 100), State()
-    for row in range(100):
-        for _ in range(1 + row):
+    """Of 400 articles, all viewed, the 390 most viewed are not there yet."""
+    articles, state = catalogue([0] * 10 + [50] * 390, [0] * 400), State()
+    for row in range(400):
+        for _ in range(1 + row // 8 if row >= 10 else 1 + row):
             state.apply(Event("view", "x", row, None, 0))
-    (now, *_) = Sources(state, articles, FOLLOWED).find([], None, eligibility(articles, [], 10), 2)
-    assert now.rows.tolist() == [9, 8]
+    asked = Asked([], None, eligibility(articles, [], 10), np.empty(0, np.int64), 2)
+    assert lists(Sources(state, articles, PRESET).merged([asked]))["viewed_now"] == [9, 8]
 
 
 def test_histories_hold_the_last_views_and_what_was_hidden() -> None:
@@ -116,13 +128,15 @@ def test_what_is_not_live_changes_histories_only() -> None:
     for row in (1, 2):
         state.apply(Event("view", "x", row, None, 0), is_live=False)
     assert list(state.viewed("x")) == [1, 2]
-    assert len(state.live.viewed("30m")[0]) == len(state.transitions.successors([1], [1.0])[0]) == 0
+    assert len(state.live.viewed("30m")[0]) == len(chain(state.transitions.followers.chains, 1)) == 0
 
 
 def test_what_comes_a_few_views_later_counts_for_less() -> None:
-    """1, 2, 3: after 1 comes 2 with weight 1 and 3 with 1/2, so shares of 2/3 and 1/3."""
+    """1, 2, 3: after 1 comes 2 with weight 1 and 3 with 1/2."""
     state = State(reach=2)
     for row in (1, 2, 3, 4):
         state.apply(Event("view", "x", row, None, 0))
-    shares = state.transitions.shares([9, 1], np.array([2, 3, 4]))
-    assert shares == pytest.approx(np.array([[0, 0, 0], [2 / 3, 1 / 3, 0]]))
+    followers = state.transitions.followers
+    entries = chain(followers.chains, 1)
+    weights = dict(zip(followers.chains.seconds[entries].tolist(), followers.weights[entries].tolist(), strict=True))
+    assert weights == {2: 1.0, 3: 0.5}

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.recommender import Answer, Recommender, Request, UnknownArticleError
+from services.answers import Answer
+from services.recommender import Recommender, Request, UnknownArticleError
 from services.release import Release
 from tests.services.tiny import DAY, HOUR, MIDNIGHT, TREE, BrokenTower
 

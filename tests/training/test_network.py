@@ -122,6 +122,20 @@ def test_the_loss_is_that_of_the_answers_that_are_served(made: CandidateNetwork)
     assert int(spec.examples) == 3
 
 
+def test_right_articles_of_the_batch_are_negatives_of_the_others(dataset: Dataset) -> None:
+    """Of the three right articles 1, 2 and 4 the first two: each counts for the others, and not for itself."""
+    made, features = network(dataset, in_batch=2), window([[0, 1, 2], [3, 4]])
+    features["time"] = tf.fill([2, 3], tf.constant(3 * DAY, tf.int64))
+    ids = np.append(made.sampler.draw(24, tf.constant(0, tf.int64))[0].numpy(), [1, 2])
+    logq = made.sampler.logq(tf.constant(ids), 24, 2).numpy()
+    table, losses = vectors(made), []
+    for history, region, target in [([0], 1, 1), ([0, 1], 0, 2), ([3], 1, 4)]:
+        scores = table @ answer(made, history, region, 3 * DAY)
+        counted = (ids != target) & (ids != 5)
+        losses.append(np.log1p(np.exp(scores[ids] - logq - scores[target])[counted].sum()))
+    assert loss(made, features) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
 def test_example_age_is_for_training_only(made: CandidateNetwork, dataset: Dataset) -> None:
     old = network(dataset, trained_until=300 * DAY)
     features, later = window([[0, 1, 2]]), window([[0, 1]], 4 * DAY)

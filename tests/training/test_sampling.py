@@ -23,6 +23,12 @@ def test_logq_is_the_log_of_the_expected_count() -> None:
     np.testing.assert_allclose(logq, expected, rtol=1e-6)
 
 
+def test_logq_counts_both_samples() -> None:
+    """10 draws, and 8 views that are 3 to 1 to 0 of the three rows."""
+    logq = sampler().logq(tf.constant([0, 1, 2]), 10, tf.constant(8))
+    np.testing.assert_allclose(logq, np.log([5.8333333 + 6, 2.8333333 + 2, 1.3333333]), rtol=1e-6)
+
+
 def test_draws_follow_the_probabilities() -> None:
     ids, logq = sampler().draw(30_000, tf.constant(7))
     counts = np.bincount(ids.numpy(), minlength=3)
