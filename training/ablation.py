@@ -10,8 +10,8 @@ from typing import Any
 
 from training.presets import PRESETS
 from training.quality import LISTS
-from training.ranker import ATTENTION
 from training.road import Road, StageError
+from training.scorer import ATTENTION
 from training.targets import TIME
 
 FEATURES = ("NDCG@10", "AUC", "MRR")

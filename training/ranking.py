@@ -21,8 +21,9 @@ from training.lists import GOALS, TOKENS, Lists, ListsConfig
 from training.loop import TrainResult, train_and_evaluate
 from training.making import WORKER_SALT, make
 from training.optimizer import AdamConfig, LearningRate
-from training.ranker import RankerConfig, RankerNetwork, Seen
+from training.ranker import RankerNetwork
 from training.rules import require_positive
+from training.scorer import RankerConfig, Seen
 from training.workers import Workers
 
 KIND, MODEL = "ranking", "ranking"

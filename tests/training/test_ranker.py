@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.ranker import RankerConfig, Scorer, Seen, TargetAttention, listwise_loss, pointwise_loss
+from training.ranker import listwise_loss, pointwise_loss
+from training.scorer import RankerConfig, Scorer, Seen, TargetAttention
 
 NAMES, TOKEN = 3, 4
 MOMENTS = (np.array([1.0, 0, 0], np.float32), np.array([2.0, 1, 1], np.float32))
@@ -57,6 +58,30 @@ def test_the_loss_of_articles_leaves_out_what_is_not_known() -> None:
     logits = tf.constant([[0.0, 0.0, 9.0], [9.0, 9.0, 9.0]])
     labels = tf.constant([[1.0, 0.0, -1.0], [-1.0, -1.0, -1.0]])
     assert float(pointwise_loss(logits, labels)) == pytest.approx(2 * math.log(2), abs=1e-6)
+
+
+def test_noise_of_0_changes_nothing() -> None:
+    """With a seed the layers are applied one after the other, without one what is the same of a list comes first."""
+    config = RankerConfig(attention=2, experts=2, hidden=8, expert=4, positions=5, dropout=0.0)
+    for attention in (True, False):
+        made = Scorer(config, MOMENTS, Seen(np.array([1, 0, 1], np.float32), attention), history=6)
+        asked = lists()
+        np.testing.assert_allclose(made(**asked)[0], made(**asked, seed=tf.constant([1, 2]))[0], atol=1e-6)
+
+
+def test_experts_are_mixed_for_each_goal() -> None:
+    """One list of one article: two experts of two units, gates of each goal by hand in NumPy."""
+    made = Scorer(RankerConfig(experts=2, hidden=2, expert=3), MOMENTS, Seen(np.ones(3, np.float32), False), history=6)
+    made(**lists(1, 1))
+    units = np.random.default_rng(1).normal(size=(1, 1, 4 + 4 * 2)).astype(np.float32)
+    hidden, gates = units[0, 0, :4].reshape(2, 2), units[0, 0, 4:].reshape(4, 2)
+    shares = np.exp(gates) / np.exp(gates).sum(axis=1, keepdims=True)
+    inner = hidden / (1 + np.exp(-hidden))
+    outer = np.array([inner[e] @ made.experts[e].numpy() + made.expert_offsets[e].numpy() for e in range(2)])
+    experts = outer / (1 + np.exp(-outer))
+    mixture = shares @ experts
+    expected = (mixture * made.heads.numpy().T).sum(axis=1) + made.head_offsets.numpy()
+    np.testing.assert_allclose(made._mixed(tf.constant(units))[0, 0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_position_zero_is_neutral_and_the_others_move_the_view_only(scorer: Scorer) -> None:
