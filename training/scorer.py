@@ -96,14 +96,14 @@ class Scorer(keras.layers.Layer):
         inputs = 2 * self.names + 1 + (ATTENDED if seen.attention else 0)
         self.width = config.experts * config.hidden
         units, goals = self.width + len(GOALS) * config.experts, len(GOALS)
-        # By fan in; an expert's kernel is one of several in an array.
-        by_fan_in = keras.initializers.VarianceScaling
-        self.kernel = self.add_weight(shape=(inputs, units), initializer=by_fan_in(1.0), name="kernel")
+        # He et al. (2015); an expert's kernel is one of several in an array, which count as inputs.
+        by_inputs = keras.initializers.VarianceScaling
+        self.kernel = self.add_weight(shape=(inputs, units), initializer=by_inputs(2.0), name="kernel")
         self.offset = self.add_weight(shape=(units,), initializer="zeros", name="offset")
         shape = (config.experts, config.hidden, config.expert)
-        self.experts = self.add_weight(shape=shape, initializer=by_fan_in(config.experts), name="experts")
+        self.experts = self.add_weight(shape=shape, initializer=by_inputs(2.0 * config.experts), name="experts")
         self.expert_offsets = self.add_weight(shape=shape[::2], initializer="zeros", name="expert_offsets")
-        self.heads = self.add_weight(shape=(config.expert, goals), initializer=by_fan_in(1.0), name="heads")
+        self.heads = self.add_weight(shape=(config.expert, goals), initializer=by_inputs(2.0), name="heads")
         self.head_offsets = self.add_weight(shape=(goals,), initializer="zeros", name="head_offsets")
         self.dropout = StatelessDropout(config.dropout, salt=1)
         self.bias = self.add_weight(shape=(config.positions,), initializer="zeros", name="position_bias")
