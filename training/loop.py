@@ -156,18 +156,19 @@ class _Run:
         record = self._checkpoints.record
         if record.history and record.history[-1]["step"] == step:
             return
-        metrics = self._estimator.evaluate(self._eval_spec.input_fn)
-        value = metrics[self._eval_spec.metric]
-        if not math.isfinite(value):
-            raise TrainingError(f"step {step}: {self._eval_spec.metric} is {value}: expected a finite number")
-        record.history.append({"step": step, "loss": record.loss_sum / record.loss_steps, **metrics})
-        record.loss_sum, record.loss_steps = 0.0, 0
-        better = self._is_better(value)
-        if better:
-            record.best_step, record.best_value, record.stale = step, value, 0
-            self._checkpoints.save_best()
-        else:
-            record.stale += 1
+        with self._estimator.optimizer.averaged():
+            metrics = self._estimator.evaluate(self._eval_spec.input_fn)
+            value = metrics[self._eval_spec.metric]
+            if not math.isfinite(value):
+                raise TrainingError(f"step {step}: {self._eval_spec.metric} is {value}: expected a finite number")
+            record.history.append({"step": step, "loss": record.loss_sum / record.loss_steps, **metrics})
+            record.loss_sum, record.loss_steps = 0.0, 0
+            better = self._is_better(value)
+            if better:
+                record.best_step, record.best_value, record.stale = step, value, 0
+                self._checkpoints.save_best()
+            else:
+                record.stale += 1
         self._progress.evaluated(step, metrics, better)
         self._save()
 

@@ -1,8 +1,9 @@
 """Decides how gradients change the variables: Adam that touches only the table rows a batch has named."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -48,7 +49,8 @@ class AdamConfig:
     unbounded.
 
     `weight_decay` is decoupled (Loshchilov & Hutter 2019, AdamW) and acts on matrices with dense gradients only:
-    biases, scales and embedding tables stay out of it.
+    biases, scales and embedding tables stay out of it. `average`: what the mean of all weights so far keeps of itself
+    at an update (Polyak & Juditsky 1992, fading), for evaluation and export; 0: no mean. Dense gradients only.
     """
 
     learning_rate: LearningRate = dataclasses.field(default_factory=LearningRate)
@@ -57,8 +59,10 @@ class AdamConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    average: float = 0.0
 
     def __post_init__(self) -> None:
+        require("average", self.average, 0 <= self.average < 1, "a number from 0 to below 1")
         require("beta_1", self.beta_1, 0 <= self.beta_1 < 1, "a number from 0 to below 1")
         require("beta_2", self.beta_2, 0 <= self.beta_2 < 1, "a number from 0 to below 1")
         require("epsilon", self.epsilon, self.epsilon > 0, "a number > 0")
@@ -84,6 +88,23 @@ class SparseAdam(tf.Module):
         self.targets = list(variables)
         self.first_moments = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
         self.second_moments = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
+        self.averages = [tf.Variable(v, trainable=False) for v in variables] if config.average else []
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the variables hold their means, where there are any; not to be left by a kill: checkpoints are
+        written outside."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for variable, average in zip(self.targets if self.averages else [], self.averages, strict=True):
+            value = tf.identity(variable)
+            variable.assign(average)
+            average.assign(value)
 
     def apply(self, gradients: Sequence[Gradient | None], update: tf.Tensor) -> tf.Tensor:
         """Changes the variables; `gradients` are in their order, `update` is 1 for the first.
@@ -101,10 +122,17 @@ class SparseAdam(tf.Module):
         rate, corrected_rate = self._rates(update)
         for i, gradient in merged.items():
             if isinstance(gradient, tf.IndexedSlices):
+                if self.averages:
+                    raise ValueError(f"average is {self.config.average}, but the gradient of variable {i} is sparse")
                 self._apply_sparse(i, gradient.values * scale, gradient.indices, corrected_rate)
             else:
-                self._apply_dense(i, gradient * scale, rate, corrected_rate)
+                self._apply_dense(i, gradient * scale, rate, corrected_rate, self._kept(update))
         return norm
+
+    def _kept(self, update: tf.Tensor) -> tf.Tensor:
+        """The first weights count for little: the mean of the first n updates keeps about 1 - 10 / n of itself."""
+        update = tf.cast(update, tf.float32)
+        return tf.minimum(self.config.average, (1.0 + update) / (10.0 + update))
 
     def _rates(self, update: tf.Tensor) -> tuple[tf.Tensor, "_Corrected"]:
         rate = self.config.learning_rate.at(update)
@@ -113,13 +141,17 @@ class SparseAdam(tf.Module):
         second = 1.0 - tf.pow(self.config.beta_2, power)
         return rate, _Corrected(rate / first, 1.0 / tf.sqrt(second), self.config.epsilon)
 
-    def _apply_dense(self, i: int, gradient: tf.Tensor, rate: tf.Tensor, corrected: "_Corrected") -> None:
+    def _apply_dense(
+        self, i: int, gradient: tf.Tensor, rate: tf.Tensor, corrected: "_Corrected", kept: tf.Tensor
+    ) -> None:
         variable, (first, second) = self.targets[i], self._moments(i, gradient, None)
         self.first_moments[i].assign(first)
         self.second_moments[i].assign(second)
         if self.config.weight_decay and variable.shape.rank > 1:
             variable.assign_sub(rate * self.config.weight_decay * variable)
         variable.assign_sub(corrected.change(first, second))
+        if self.averages:
+            self.averages[i].assign(kept * self.averages[i] + (1.0 - kept) * variable)
 
     def _apply_sparse(self, i: int, gradient: tf.Tensor, rows: tf.Tensor, corrected: "_Corrected") -> None:
         first, second = self._moments(i, gradient, rows)

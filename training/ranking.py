@@ -38,7 +38,8 @@ class Config:
     """All that decides a ranking model beside its examples.
 
     Training ends after `epochs` passes over the lists, while the learning rate sinks to 5 % of its peak, or after
-    `patience` evaluations (`evals_per_epoch` in each) without a better NDCG@10.
+    `patience` evaluations (`evals_per_epoch` in each) without a better NDCG@10. `average`: of the weights, see
+    AdamConfig.
     """
 
     ranker: RankerConfig = dataclasses.field(default_factory=RankerConfig)
@@ -47,6 +48,7 @@ class Config:
     weight_decay: float = 0.01
     warmup_steps: int = 100
     clip_norm: float = 5.0
+    average: float = 0.998
     epochs: int = 6
     evals_per_epoch: int = 2
     patience: int = 4
@@ -103,7 +105,7 @@ def train(
 
     steps = config.epochs * lists.batches_of_epoch()
     rate = LearningRate(config.learning_rate, config.warmup_steps, max(steps, config.warmup_steps + 1), floor=0.05)
-    optimizer = AdamConfig(rate, clip_norm=config.clip_norm, weight_decay=config.weight_decay)
+    optimizer = AdamConfig(rate, clip_norm=config.clip_norm, weight_decay=config.weight_decay, average=config.average)
     every = max(1, lists.batches_of_epoch() // config.evals_per_epoch)
     estimator = Estimator(build, config, RunConfig(work, config.seed, save_every_steps=every, workers=crew), optimizer)
     evaluation = EvalSpec(lists.evaluate, every, config.metric, config.patience)

@@ -1,5 +1,6 @@
 """Checks Adam by hand arithmetic, dense and sparse, and that rows not named keep every bit."""
 
+import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
@@ -143,3 +144,26 @@ def test_bad_settings_are_refused() -> None:
         AdamConfig(beta_2=1.0)
     with pytest.raises(ValueError, match="clip_norm is 0"):
         AdamConfig(clip_norm=0)
+
+
+def test_the_mean_of_the_weights_fades_and_is_exchanged() -> None:
+    """Kept is 2 / 11 in the first update, 3 / 12 in the second, and no more than 0.24."""
+    variable = tf.Variable([1.0])
+    optimizer = SparseAdam(dataclasses.replace(SIMPLE, average=0.24), [variable])
+    run(optimizer, [tf.constant([2.0])], [tf.constant([0.0])])
+    first, second = 1 - FIRST, 1 - FIRST - SECOND
+    mean = 0.24 * (2 / 11 * 1.0 + 9 / 11 * first) + 0.76 * second
+    with optimizer.averaged():
+        np.testing.assert_allclose(variable, [mean], rtol=1e-6)
+    np.testing.assert_allclose(variable, [second], rtol=1e-6)
+    np.testing.assert_allclose(optimizer.averages[0], [mean], rtol=1e-6)
+
+
+def test_no_mean_without_being_asked_and_none_of_rows() -> None:
+    variable = tf.Variable([1.0])
+    optimizer = SparseAdam(SIMPLE, [variable])
+    with optimizer.averaged():
+        assert variable.numpy().tolist() == [1.0]
+    table = SparseAdam(dataclasses.replace(SIMPLE, average=0.5), [tf.Variable(tf.ones([4, 1]))])
+    with pytest.raises(ValueError, match="average is 0.5, but the gradient of variable 0 is sparse"):
+        table.apply([rows([1], [[2.0]])], tf.constant(1))
