@@ -165,5 +165,5 @@ def test_no_mean_without_being_asked_and_none_of_rows() -> None:
     with optimizer.averaged():
         assert variable.numpy().tolist() == [1.0]
     table = SparseAdam(dataclasses.replace(SIMPLE, average=0.5), [tf.Variable(tf.ones([4, 1]))])
-    with pytest.raises(ValueError, match="average is 0.5, but the gradient of variable 0 is sparse"):
+    with pytest.raises(ValueError, match=r"average is 0\.5, but the gradient of variable 0 is sparse"):
         table.apply([rows([1], [[2.0]])], tf.constant(1))
