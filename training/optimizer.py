@@ -50,7 +50,8 @@ class AdamConfig:
 
     `weight_decay` is decoupled (Loshchilov & Hutter 2019, AdamW) and acts on matrices with dense gradients only:
     biases, scales and embedding tables stay out of it. `average`: what the mean of all weights so far keeps of itself
-    at an update (Polyak & Juditsky 1992, fading), for evaluation and export; 0: no mean. Dense gradients only.
+    at an update (Polyak & Juditsky 1992, fading), for evaluation and export; 0: no mean. It touches every row of every
+    table.
     """
 
     learning_rate: LearningRate = dataclasses.field(default_factory=LearningRate)
@@ -122,11 +123,12 @@ class SparseAdam(tf.Module):
         rate, corrected_rate = self._rates(update)
         for i, gradient in merged.items():
             if isinstance(gradient, tf.IndexedSlices):
-                if self.averages:
-                    raise ValueError(f"average is {self.config.average}, but the gradient of variable {i} is sparse")
                 self._apply_sparse(i, gradient.values * scale, gradient.indices, corrected_rate)
             else:
-                self._apply_dense(i, gradient * scale, rate, corrected_rate, self._kept(update))
+                self._apply_dense(i, gradient * scale, rate, corrected_rate)
+        kept = self._kept(update)
+        for variable, average in zip(self.targets if self.averages else [], self.averages, strict=True):
+            average.assign(kept * average + (1.0 - kept) * variable)
         return norm
 
     def _kept(self, update: tf.Tensor) -> tf.Tensor:
@@ -141,17 +143,13 @@ class SparseAdam(tf.Module):
         second = 1.0 - tf.pow(self.config.beta_2, power)
         return rate, _Corrected(rate / first, 1.0 / tf.sqrt(second), self.config.epsilon)
 
-    def _apply_dense(
-        self, i: int, gradient: tf.Tensor, rate: tf.Tensor, corrected: "_Corrected", kept: tf.Tensor
-    ) -> None:
+    def _apply_dense(self, i: int, gradient: tf.Tensor, rate: tf.Tensor, corrected: "_Corrected") -> None:
         variable, (first, second) = self.targets[i], self._moments(i, gradient, None)
         self.first_moments[i].assign(first)
         self.second_moments[i].assign(second)
         if self.config.weight_decay and variable.shape.rank > 1:
             variable.assign_sub(rate * self.config.weight_decay * variable)
         variable.assign_sub(corrected.change(first, second))
-        if self.averages:
-            self.averages[i].assign(kept * self.averages[i] + (1.0 - kept) * variable)
 
     def _apply_sparse(self, i: int, gradient: tf.Tensor, rows: tf.Tensor, corrected: "_Corrected") -> None:
         first, second = self._moments(i, gradient, rows)
