@@ -31,8 +31,9 @@ from training.workers import Workers
 class Config:
     """All that decides a candidate model beside its dataset.
 
-    Training ends after `max_steps`, while the learning rate sinks to 5 % of its peak, or after `patience` evaluations
-    (one every `eval_every` steps) without a better `metric`: HR@200, HR@10, NDCG@10 or MAP.
+    Training ends after `max_steps` (`epochs` passes over the views, of no more than `most_views` in all and no fewer
+    than `least_steps`), while the learning rate sinks to 5 % of its peak, or after `patience` evaluations (one every
+    `eval_every` steps) without a better `metric`: HR@200, HR@10, NDCG@10 or MAP.
     """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -41,6 +42,7 @@ class Config:
     warmup_steps: int = 100
     clip_norm: float = 5.0
     epochs: int = 4
+    most_views: int = 20_000_000
     least_steps: int = 1000
     eval_every: int = 250
     patience: int = 4
@@ -48,11 +50,11 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs", "least_steps")
+        require_positive(self, "epochs", "most_views", "least_steps")
 
     def max_steps(self, views: int) -> int:
-        """So many passes over the views, and no fewer than `least_steps`: a small dataset is seen more often."""
-        return max(self.least_steps, self.epochs * views // self.inputs.batch_views)
+        """For a dataset of so many views: a small one is seen more often, a large one less."""
+        return max(self.least_steps, min(self.epochs * views, self.most_views) // self.inputs.batch_views)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

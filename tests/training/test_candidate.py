@@ -14,6 +14,7 @@ from preprocessing import artifact
 from tests.stages import Road
 from tests.training.handmade import View, write_dataset
 from training.__main__ import main
+from training.candidate import Config
 from training.dataset import open_dataset
 from training.targets import microseconds
 
@@ -174,3 +175,9 @@ def test_paths_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
         main(["candidate"])
     assert ended.value.code == 2
     assert "--dataset, --out, --work" in capsys.readouterr().err
+
+
+def test_small_datasets_are_seen_more_often_and_large_ones_less() -> None:
+    """Batches of 2,000 views: 4 passes over 1 M views; 1,000 steps for 10,000; no more than 20 M views of 30 M."""
+    steps = [Config().max_steps(views) for views in (1_000_000, 10_000, 30_000_000)]
+    assert steps == [2_000, 1_000, 10_000]
