@@ -1,5 +1,5 @@
-"""Decides what is kept outside the process: one ordered log of all that happens, what it says of each user, the articles
-that came after a release was built. Every replica reads the same store; none keeps anything of its own.
+"""Decides what is kept outside the process: one ordered log of all that happens, what it says of each user, and the
+articles that came after a release was built. Every replica reads the same store; none keeps anything of its own.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ class Store(Protocol):
         ...
 
     def read(self, after: str, limit: int, wait_seconds: float = 0.0) -> Sequence[Logged]:
-        """Up to `limit` records behind a position, in their order; waits until there is one, but no longer than told."""
+        """Up to `limit` records behind a position, in their order; waits until there is one, no longer than told."""
         ...
 
     def newest(self) -> str:
