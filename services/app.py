@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 import services
+from services.engine import Engine
 from services.errors import add_error_handlers
 from services.metrics import Metrics
 from services.middleware import RequestEnvelope
@@ -43,3 +44,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loading = asyncio.create_task(asyncio.to_thread(app.state.readiness.load, app.state.settings))
     yield
     await loading
+    if isinstance(app.state.readiness.state, Engine):
+        await asyncio.to_thread(app.state.readiness.state.close)

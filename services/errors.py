@@ -1,6 +1,7 @@
 """Decides what an error looks like to a caller: JSON with the request's id, a sentence, and the fields at fault."""
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,16 @@ async def _refused(request: Request, error: Exception) -> Response:
 def _field(entry: Mapping[str, Any]) -> dict[str, str]:
     """Names the field as in `recent_article_ids.3`; the body as a whole is `body`."""
     location = [str(part) for part in entry["loc"]]
-    inside = location[1:] if entry["type"] != "json_invalid" else []
-    reason = entry["msg"] if entry["type"] != "json_invalid" else f"is not JSON: {entry['ctx']['error']}"
+    inside, reason = location[1:], entry["msg"]
+    if entry["type"] == "json_invalid":
+        inside, reason = [], f"is not JSON: {entry['ctx']['error']}"
+    elif entry["type"] == "string_pattern_mismatch":
+        reason = _control_character(entry["input"]) or reason
     return {"field": (".".join(inside) or location[0])[:MAX_TEXT], "message": str(reason)[:MAX_TEXT]}
+
+
+def _control_character(text: str) -> str | None:
+    for place, character in enumerate(text):
+        if unicodedata.category(character) == "Cc":
+            return f"character {place} is the control character U+{ord(character):04X}, ids have none"
+    return None

@@ -1,9 +1,10 @@
-"""Decides whether the service may answer: one reference, replaced as a whole, to a recommender or to a reason."""
+"""Decides whether the service may answer: one reference, replaced as a whole, to what answers or to a reason."""
 
 import dataclasses
 import logging
 
 from services import release, warmup
+from services.engine import Engine
 from services.recommender import Recommender
 from services.settings import Settings
 
@@ -21,12 +22,12 @@ class Readiness:
     """Holds what answers at present; readers take `state` once and keep it for the length of a request."""
 
     def __init__(self) -> None:
-        self.state: Recommender | NotReady = NotReady("the release is being loaded")
+        self.state: Engine | NotReady = NotReady("the release is being loaded")
 
     def load(self, settings: Settings) -> None:
         """Loads the release that the settings name; any error is logged and becomes the reason for not being ready."""
         try:
-            self.state = open_recommender(settings)
+            self.state = Engine(open_recommender(settings))
         except Exception as error:
             LOGGER.exception("the release cannot be served")
             self.state = NotReady(str(error) or type(error).__name__)

@@ -5,12 +5,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic_core import to_json
 
 import services
 from services import recommender, schemas
 from services.answers import Item
+from services.batcher import OverloadedError
+from services.direct import DirectRoute
+from services.engine import Engine
 from services.readiness import NotReady
-from services.recommender import Recommender
 
 STAGES = {"candidates": "two_tower", "ranking": None}
 ANSWERS = "candidate order: the ranking stage needs live signals, which HTTP does not bring yet"
@@ -18,29 +21,28 @@ ANSWERS = "candidate order: the ranking stage needs live signals, which HTTP doe
 router = APIRouter()
 
 
-def ready_recommender(request: Request) -> Recommender:
+def ready_engine(request: Request) -> Engine:
     """What answers at present; 503 with Retry-After while nothing can."""
     state = request.app.state.readiness.state
     if isinstance(state, NotReady):
-        headers = {"Retry-After": str(request.app.state.settings.retry_after_seconds)}
-        raise HTTPException(503, f"not ready: {state.reason}", headers)
-    assert isinstance(state, Recommender)
+        raise _unavailable(request, f"not ready: {state.reason}")
+    assert isinstance(state, Engine)
     return state
 
 
-Answering = Annotated[Recommender, Depends(ready_recommender)]
+Answering = Annotated[Engine, Depends(ready_engine)]
 ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": schemas.ErrorAnswer, "description": "Bad input, with the field's name"},
-    503: {"model": schemas.ErrorAnswer, "description": "Not ready; see Retry-After"},
+    503: {"model": schemas.ErrorAnswer, "description": "Not ready, or overloaded; see Retry-After"},
 }
 
 
-@router.post("/v1/recommendations", responses=ERRORS)
-def recommend(body: schemas.RecommendationRequest, request: Request, answering: Answering) -> schemas.Recommendations:
+async def recommend(request: Request, body: schemas.RecommendationRequest) -> Response:
     """Recommends articles for a history of views. Stateless: the history comes with the request, and `user_id` alone
     is answered like a user without history, from what is popular in the region, then overall. The same request has the
     same answer (but for its id) until the hour is over.
     """
+    engine = ready_engine(request)
     question = recommender.Request(
         time=_now(request),
         k=body.k,
@@ -49,34 +51,54 @@ def recommend(body: schemas.RecommendationRequest, request: Request, answering: 
         recent_article_ids=body.recent_article_ids or (),
         exclude_article_ids=body.exclude_article_ids or (),
     )
-    answer = answering.answer(question)
+    try:
+        answer = await engine.recommend(question)
+    except OverloadedError as error:
+        raise _unavailable(request, str(error)) from error
     request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
-    return schemas.Recommendations(
-        request_id=request.state.request_id,
-        release_id=answering.release.id,
-        variant=None,
-        degraded=answer.degraded,
-        items=_places(answer.items),
+    told = {
+        "request_id": request.state.request_id,
+        "release_id": engine.recommender.release.id,
+        "variant": None,
+        "degraded": answer.degraded,
+        "items": [
+            {"article_id": item.article_id, "score": item.score, "position": place, "source": item.source}
+            for place, item in enumerate(answer.items, start=1)
+        ],
+    }
+    return Response(to_json(told), media_type="application/json")
+
+
+router.routes.append(
+    DirectRoute(
+        "/v1/recommendations",
+        recommend,
+        methods=["POST"],
+        response_model=schemas.Recommendations,
+        responses=ERRORS,
     )
+)
 
 
 @router.get(
     "/v1/articles/{article_id:path}/similar",
     responses={**ERRORS, 404: {"model": schemas.ErrorAnswer, "description": "The release does not know the article"}},
 )
-def similar(
+async def similar(
     article_id: schemas.Id, request: Request, answering: Answering, k: Annotated[schemas.K, Query()] = schemas.DEFAULT_K
 ) -> schemas.SimilarArticles:
     """The articles on offer whose vectors are nearest to this article's, without itself. Any id works, also one with
     slashes; percent-encode what a path cannot hold.
     """
     try:
-        items = answering.similar(article_id, k, _now(request))
+        items = await answering.similar(article_id, k, _now(request))
     except recommender.UnknownArticleError as error:
         raise HTTPException(404, str(error)) from error
+    except OverloadedError as error:
+        raise _unavailable(request, str(error)) from error
     return schemas.SimilarArticles(
         request_id=request.state.request_id,
-        release_id=answering.release.id,
+        release_id=answering.recommender.release.id,
         article_id=article_id,
         items=_places(items),
     )
@@ -96,7 +118,7 @@ async def readyz(request: Request, response: Response) -> schemas.ReadinessAnswe
         response.status_code = 503
         response.headers["Retry-After"] = str(request.app.state.settings.retry_after_seconds)
         return schemas.ReadinessAnswer(ready=False, release_id=None, reason=state.reason)
-    return schemas.ReadinessAnswer(ready=True, release_id=state.release.id, reason=None)
+    return schemas.ReadinessAnswer(ready=True, release_id=state.recommender.release.id, reason=None)
 
 
 @router.get("/version")
@@ -117,9 +139,15 @@ def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.exposition(_release_id(request)), media_type=CONTENT_TYPE_LATEST)
 
 
+def _unavailable(request: Request, reason: str) -> HTTPException:
+    """503 that says when to ask again."""
+    headers = {"Retry-After": str(request.app.state.settings.retry_after_seconds)}
+    return HTTPException(503, reason, headers)
+
+
 def _release_id(request: Request) -> str | None:
     state = request.app.state.readiness.state
-    return None if isinstance(state, NotReady) else str(state.release.id)
+    return None if isinstance(state, NotReady) else str(state.recommender.release.id)
 
 
 def _now(request: Request) -> int:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from services import release, warmup
 from services.app import create_app
+from services.engine import Engine
 from services.recommender import Recommender
 from services.release import Release
 from services.settings import Settings
@@ -106,16 +107,21 @@ def server(start_server: Callable[[pathlib.Path], Server], releases: pathlib.Pat
 
 
 @pytest.fixture
-def make_app(releases: pathlib.Path) -> Callable[[Recommender | None], FastAPI]:
+def make_app(releases: pathlib.Path) -> Iterator[Callable[[Recommender | None], FastAPI]]:
     """An application at 2020-01-02T00:30Z, answering from the given recommender, or still loading."""
+    engines: list[Engine] = []
 
     def make(answering: Recommender | None) -> FastAPI:
         app = create_app(Settings(releases=str(releases), threads=1), clock=lambda: tiny.MIDNIGHT / 1e6 + 1800)
         if answering is not None:
-            app.state.readiness.state = answering
+            # Tests compile and load; how long a question waits is not theirs to judge.
+            app.state.readiness.state = Engine(answering, patience_seconds=60)
+            engines.append(app.state.readiness.state)
         return app
 
-    return make
+    yield make
+    for engine in engines:
+        engine.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.engine import Engine
 from services.readiness import NotReady, Readiness
 from services.recommender import Recommender
 from services.release import Release
@@ -64,15 +65,15 @@ BAD: list[tuple[Any, str, str]] = [
     ({"recent_article_ids": [""]}, "recent_article_ids.0", "at least 1 character"),
     ({"recent_article_ids": [7]}, "recent_article_ids.0", "valid string"),
     ({"recent_article_ids": [None]}, "recent_article_ids.0", "valid string"),
-    ({"recent_article_ids": "a"}, "recent_article_ids", "valid list"),
+    ({"recent_article_ids": "a"}, "recent_article_ids", "valid array"),
     ({"user_id": "\n"}, "user_id", "U+000A"),
     ({"region_id": ""}, "region_id", "at least 1 character"),
     ({"region_id": "\x85"}, "region_id", "U+0085"),
     ({"filters": {"price_max": 3}}, "filters", "not supported by this version"),
     ({"explain": False}, "explain", "not supported by this version"),
     ({"colour": "red"}, "colour", "not permitted"),
-    ([], "body", "valid dictionary"),
-    ("a", "body", "valid dictionary"),
+    ([], "body", "an object"),
+    ("a", "body", "an object"),
 ]
 
 
@@ -95,7 +96,7 @@ RAW: list[tuple[bytes, dict[str, str], str]] = [
     (b'{"k": NaN}', JSON, "k"),
     (b'{"k": 1e400}', JSON, "k"),
     (b'{"k": ' + b"9" * 5000 + b"}", JSON, "body"),
-    (b'{"user_id": "\\ud800"}', JSON, "user_id"),
+    (b'{"user_id": "\\ud800"}', JSON, "body"),
     (b'{"\\ud800": 1}', JSON, "body"),
     (b'{"filters": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "body"),
     (b"[" * 100_000, JSON, "body"),
@@ -184,12 +185,23 @@ def test_another_method_is_refused(app: FastAPI, call: Call) -> None:
 def test_before_it_is_ready_it_says_when_to_come_back(make_app: Make, call: Call) -> None:
     app = make_app(None)
     for method, path in (("POST", PATH), ("GET", "/v1/articles/a/similar"), ("GET", "/readyz")):
-        answer = call(app, method, path)
+        answer = call(app, method, path, json={} if method == "POST" else None)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "5"
         assert "the release is being loaded" in answer.text
     assert call(app, "GET", "/healthz").status_code == 200
     assert call(app, "GET", "/version").json()["release_id"] is None
+
+
+def test_overload_is_told_at_once(make_app: Make, call: Call, recommender: Recommender) -> None:
+    """Nobody has any patience here: every question has waited for too long."""
+    app = make_app(recommender)
+    app.state.readiness.state.close()
+    app.state.readiness.state = Engine(recommender, patience_seconds=-1.0)
+    answer = call(app, "POST", PATH, json={})
+    app.state.readiness.state.close()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["error"] == "waited for too long"
 
 
 def test_a_crash_is_a_500_with_the_id_of_the_request(
