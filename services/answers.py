@@ -9,10 +9,17 @@ import numpy as np
 from services.candidates import SOURCES, Candidates, Places, Rows, Scores, Source, nowhere
 
 Degraded = Literal[
-    "no_history", "unknown_history", "retrieval_failed", "ranking_failed", "few_candidates", "unknown_region"
+    "no_history",
+    "unknown_history",
+    "history_unavailable",
+    "retrieval_failed",
+    "ranking_failed",
+    "few_candidates",
+    "unknown_region",
 ]
 NO_HISTORY: Degraded = "no_history"
 UNKNOWN_HISTORY: Degraded = "unknown_history"
+HISTORY_UNAVAILABLE: Degraded = "history_unavailable"
 RETRIEVAL_FAILED: Degraded = "retrieval_failed"
 RANKING_FAILED: Degraded = "ranking_failed"
 FEW_CANDIDATES: Degraded = "few_candidates"

@@ -18,6 +18,7 @@ from services.live import WINDOWS, Live
 from services.regions import Distances, Neighbours
 from services.state import State
 from services.towers import Floats
+from services.users import Past
 
 DAY_HOURS = 24
 MOMENT = ("log_history", "log_hours_since_own_view", "hour_sine", "hour_cosine", "is_weekend", "log_views_1h")
@@ -27,9 +28,10 @@ _MATCHED = ("region", "category", "seller")
 
 @dataclasses.dataclass(frozen=True)
 class Asker:
-    """Who asks: rows of the last views, oldest first, and the user tower's vector [vector_dim], None without one."""
+    """Who asks: what is known of the user, rows of the last views, oldest first, and the user tower's vector
+    [vector_dim], None without one."""
 
-    user_id: str | None
+    past: Past
     history: Sequence[int]
     region_id: str | None
     time: int
@@ -124,10 +126,13 @@ class Features:
 
     def _askers(self, askers: Sequence[Asker]) -> columns.Askers:
         history, history_ends = joined(asker.history for asker in askers)
-        viewed, viewed_ends = joined(self._viewed(asker) for asker in askers)
-        impressions = [self._state.impressions.of(asker.user_id or "") for asker in askers]
-        shown, shown_ends = joined(told.rows for told in impressions)
-        shown_times, _ = joined(told.times for told in impressions)
+        # Newest first: what events told of the user, else what the request did.
+        viewed, viewed_ends = joined(
+            (asker.past.viewed if len(asker.past.viewed) else np.asarray(asker.history, np.int64))[::-1]
+            for asker in askers
+        )
+        shown, shown_ends = joined(asker.past.shown for asker in askers)
+        shown_times, _ = joined(asker.past.shown_times for asker in askers)
         return columns.Askers(
             times=np.array([asker.time for asker in askers], np.int64),
             history=history,
@@ -140,13 +145,8 @@ class Features:
             moments=np.array([self._moment(asker) for asker in askers]).reshape(-1, len(MOMENT)),
         )
 
-    def _viewed(self, asker: Asker) -> Rows:
-        """Newest first: what an event told of the user, else what the request did."""
-        viewed = self._state.viewed(asker.user_id) if asker.user_id is not None else ()
-        return np.array(viewed if len(viewed) else asker.history, np.int64)[::-1]
-
     def _moment(self, asker: Asker) -> Sequence[float]:
-        last = self._state.last_view(asker.user_id) if asker.user_id is not None else None
+        last = asker.past.last_view
         since = LONG_HOURS if last is None else max((asker.time - last) / 3.6e9, 0.0)
         hour = (asker.time / 3.6e9) % DAY_HOURS * 2 * math.pi / DAY_HOURS
         weekday = (asker.time // (3_600_000_000 * DAY_HOURS) + 3) % 7

@@ -10,6 +10,7 @@ import numpy as np
 from services import retrieval
 from services.answers import (
     FEW_CANDIDATES,
+    HISTORY_UNAVAILABLE,
     NO_HISTORY,
     RANKING_FAILED,
     RETRIEVAL_FAILED,
@@ -28,7 +29,9 @@ from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources
 from services.state import State
+from services.store import StoreError
 from services.towers import Floats
+from services.users import NOBODY, UNAVAILABLE, Past
 
 LOGGER = logging.getLogger(__name__)
 
@@ -51,10 +54,11 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A request with what the release makes of it: `vector` [vector_dim] is the user's, None without a history, and
-    `failed` tells that the model failed."""
+    """A request with what the release makes of it: `past` is what is known of the user where the request brings no
+    history, `vector` [vector_dim] the user's, None without a history, and `failed` tells that the model failed."""
 
     request: Request
+    past: Past
     history: History
     eligible: Eligibility
     vector: Floats | None = None
@@ -63,7 +67,7 @@ class Case:
     def asker(self) -> Asker:
         """What the ranking model is told of who asks."""
         request = self.request
-        return Asker(request.user_id, self.history.rows, request.region_id, request.time, self.vector)
+        return Asker(self.past, self.history.rows, request.region_id, request.time, self.vector)
 
 
 class Recommender:
@@ -101,7 +105,7 @@ class Recommender:
 
     def cases(self, requests: Sequence[Request]) -> Sequence[Case]:
         """The requests with their histories, and the user vectors of those that have one."""
-        cases = [self._case(request) for request in requests]
+        cases = [self._case(request, past) for request, past in zip(requests, self._pasts(requests), strict=True)]
         modelled = [case for case in cases if case.history.rows]
         if not modelled:
             return cases
@@ -141,14 +145,26 @@ class Recommender:
         eligible = eligibility(self.release.catalogue, [row], time)
         return self._items(retrieval.search(self.release.index, self.release.vectors[[row]], [k], [eligible]))
 
-    def _case(self, request: Request) -> Case:
+    def _pasts(self, requests: Sequence[Request]) -> Sequence[Past]:
+        """What is known of those who bring no history; UNAVAILABLE where that cannot be asked now."""
+        asked = [None if one.recent_article_ids else one.user_id for one in requests]
+        if self.state is None:
+            return [NOBODY] * len(requests)
+        try:
+            return self.state.users.of(asked)
+        except StoreError:
+            LOGGER.exception("the store of histories failed, answering from what the requests bring")
+            return [NOBODY if user_id is None else UNAVAILABLE for user_id in asked]
+
+    def _case(self, request: Request, past: Past) -> Case:
         catalogue, longest = self.release.catalogue, self.release.dimensions.history
         seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
-        views = history(request.recent_article_ids, longest, catalogue)
-        if self.state and request.user_id is not None and not request.recent_article_ids:
-            seen += self.state.seen(request.user_id)
-            views = History(of_rows(self.state.viewed(request.user_id), longest), 0)
-        return Case(request, views, eligibility(catalogue, seen, request.time))
+        if past is NOBODY or past is UNAVAILABLE:
+            views = history(request.recent_article_ids, longest, catalogue)
+        else:
+            seen += [*past.viewed.tolist(), *past.hidden.tolist()]
+            views = History(of_rows(past.viewed.tolist(), longest), 0)
+        return Case(request, past, views, eligibility(catalogue, seen, request.time))
 
     def _vectors(self, cases: Sequence[Case]) -> Floats:
         return user_vectors(
@@ -249,6 +265,8 @@ class Recommender:
     def _degraded(self, case: Case, pool: Pool) -> Degraded | None:
         if pool.degraded == RETRIEVAL_FAILED:
             return RETRIEVAL_FAILED
+        if case.past is UNAVAILABLE:
+            return HISTORY_UNAVAILABLE
         if not case.history.rows:
             return UNKNOWN_HISTORY if case.request.recent_article_ids else NO_HISTORY
         if pool.degraded:

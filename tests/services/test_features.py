@@ -13,6 +13,7 @@ from services.columns import LONG_HOURS
 from services.features import Asker, Features
 from services.regions import Distances
 from services.state import Event, State
+from services.users import NOBODY
 
 HOUR = 3_600_000_000
 NOW = 1000 * 24 * HOUR + 6 * HOUR  # a Wednesday, 6 o'clock
@@ -34,7 +35,8 @@ def catalogue() -> Catalogue:
     )
 
 
-def told(state: State, asker: Asker, rows: list[int]) -> list[dict[str, float]]:
+def told(state: State, asker: Asker, rows: list[int], user_id: str | None = "anna") -> list[dict[str, float]]:
+    asker = dataclasses.replace(asker, past=state.users.of([user_id])[0])
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
     found = Features(state, catalogue(), vectors, NEIGHBOURS).of([asker], [np.array(rows)], [nowhere(len(rows))])[0]
     assert found.dtype == np.float32
@@ -42,7 +44,7 @@ def told(state: State, asker: Asker, rows: list[int]) -> list[dict[str, float]]:
     return [dict(zip(Features.names(), row.tolist(), strict=True)) for row in found]
 
 
-ANNA = Asker("anna", [2, 0], "north", NOW, np.array([3, 0.5], np.float32))
+ANNA = Asker(NOBODY, [2, 0], "north", NOW, np.array([3, 0.5], np.float32))
 
 
 def happen(*events: tuple[Any, ...]) -> State:
@@ -73,8 +75,8 @@ def test_neighbours_no_way_off_are_not_everywhere() -> None:
 
 
 def test_what_is_not_known_has_a_value_of_its_own() -> None:
-    stranger = Asker(None, [], None, NOW, None)
-    (found,) = told(State(), stranger, [2])
+    stranger = Asker(NOBODY, [], None, NOW, None)
+    (found,) = told(State(), stranger, [2], None)
     assert (found["log_price"], found["has_price"], found["price_gap"], found["two_tower_score"]) == (0, 0, 0, 0)
     assert found["log_age_hours"] == pytest.approx(math.log(1 + LONG_HOURS))
     assert (found["category_share"], found["is_own_region"], found["is_neighbour"]) == (0, 0, 0)
@@ -108,8 +110,7 @@ def test_live_signals_and_what_was_viewed_next() -> None:
 def test_what_the_user_viewed_already() -> None:
     """Björn viewed 0, 1, 1; what an event does not tell, the history of the request does."""
     views = [("view", "björn", row, None, NOW - HOUR + place) for place, row in enumerate((0, 1, 1))]
-    bjoern = dataclasses.replace(ANNA, user_id="björn")
-    zero, one, two = told(happen(*views), bjoern, [0, 1, 2])
+    zero, one, two = told(happen(*views), ANNA, [0, 1, 2], "björn")
     assert [found["was_viewed"] for found in (zero, one, two)] == [1, 1, 0]
     assert [found["log_views_since_own_view"] for found in (zero, one, two)] == pytest.approx(
         [math.log(3), math.log(1), math.log(1001)]
@@ -161,7 +162,12 @@ def test_several_askers_are_told_what_each_is_told_alone() -> None:
         ("view", "björn", 1, "south", NOW - HOUR // 2, True),
         ("impression", "anna", 0, None, NOW - 2 * HOUR),
     )
-    askers = [ANNA, Asker("björn", [0, 1], None, NOW, None), Asker(None, [], "south", NOW, ANNA.vector)]
+    anna, bjoern, nobody = state.users.of(["anna", "björn", None])
+    askers = [
+        dataclasses.replace(ANNA, past=anna),
+        Asker(bjoern, [0, 1], None, NOW, None),
+        Asker(nobody, [], "south", NOW, ANNA.vector),
+    ]
     lists = [np.array([2, 0]), np.empty(0, np.int64), np.array([1, 0, 2])]
     features = Features(state, catalogue(), np.ones((3, 2), np.float32), NEIGHBOURS)
     together = features.of(askers, lists, [nowhere(len(rows)) for rows in lists])

@@ -12,7 +12,7 @@ from services.live import Happened, Live
 from services.merging import Merged
 from services.pairs import chain
 from services.sources import Asked, Preset, Sources
-from services.state import MOST_SEEN, Event, State
+from services.state import Event, State
 from tests.services.tiny import plain_catalogue
 
 MINUTE = 60_000_000
@@ -113,21 +113,11 @@ def test_a_long_list_is_searched_until_enough_may_be_shown() -> None:
     assert lists(Sources(state, articles, PRESET).merged([asked]))["viewed_now"] == [9, 8]
 
 
-def test_histories_hold_the_last_views_and_what_was_hidden() -> None:
-    state = State()
-    for row in range(3 * MOST_SEEN):
-        state.apply(Event("view", "x", row, None, row))
-    state.apply(Event("hide", "x", 7, None, 9_999))
-    assert list(state.viewed("x"))[-MOST_SEEN:] == list(range(2 * MOST_SEEN, 3 * MOST_SEEN))
-    assert state.seen("x")[-1] == 7
-    assert list(state.viewed("nobody")) == list(state.seen("nobody")) == []
-
-
 def test_what_is_not_live_changes_histories_only() -> None:
     state = State()
     for row in (1, 2):
         state.apply(Event("view", "x", row, None, 0), is_live=False)
-    assert list(state.viewed("x")) == [1, 2]
+    assert state.users.of(["x"])[0].viewed.tolist() == [1, 2]
     assert len(state.live.viewed("30m")[0]) == len(chain(state.transitions.followers.chains, 1)) == 0
 
 
