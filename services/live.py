@@ -57,7 +57,8 @@ class Live:
     """Counts of everything by article and by region and article; those of a region are of that region's users.
 
     Signals are `names()` in that order: `<kind>_<window>` for all kinds and windows, `region_view_<window>`,
-    `trend_<half-life>`, `region_trend_<half-life>` and `since_view_seconds` (NaN where there was none).
+    `trend_<half-life>`, `region_trend_<half-life>` and `since_view_seconds` (NaN where there was none). `applied`
+    counts the events so far.
     """
 
     def __init__(self) -> None:
@@ -71,6 +72,7 @@ class Live:
         self._slots = Pairs()
         self._last_view = np.full(0, _NEVER, np.int64)
         self._latest = _NEVER
+        self.applied = 0
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -86,6 +88,7 @@ class Live:
         """Counts an event; they come in the order of their times."""
         row, time = happened.row, happened.time
         self._latest = max(self._latest, time)
+        self.applied += 1
         self._counts[happened.kind].add(row, time)
         if happened.kind != "view":
             return

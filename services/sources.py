@@ -10,7 +10,7 @@ from services import merging
 from services.candidates import FOUND_BY, Rows, Scores, Source, joined
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility
-from services.live import HOUR, SHORTEST_TREND
+from services.live import HOUR, SHORTEST_TREND, Live
 from services.merging import Merged
 from services.retrieval import MARGIN, TWO_TOWER, WIDEN
 from services.state import State
@@ -21,6 +21,10 @@ NEXT: Source = "viewed_next"
 NEWEST: Source = "newest_in_region"
 
 
+# No region has this name: ids have no control characters.
+EVERYWHERE = "\0"
+# Regions whose lists are kept.
+MOST_KEPT = 4096
 # A half-life beside which all logs are short.
 NEVER_FORGETS = 10_000 * 24 * HOUR
 
@@ -78,7 +82,9 @@ class Asked(NamedTuple):
 class Sources:
     """Finds candidates in the state of the service, beside those of the model."""
 
-    def __init__(self, state: State, catalogue: Catalogue, preset: Preset) -> None:
+    def __init__(self, state: State, catalogue: Catalogue, preset: Preset, fresh_for: int = 0) -> None:
+        """What is viewed now may be as it was so many microseconds before an answer, where events came since."""
+        self._tops = _Tops(state.live, fresh_for)
         self._state, self._catalogue, self._newest = state, catalogue, _Newest(catalogue)
         weights = [preset.weights[source] for source in FOUND_BY]
         self._blending = merging.Blending(np.array(weights), float(preset.rank_offset))
@@ -100,14 +106,20 @@ class Sources:
 
     def _lists(self, asked: Sequence[Asked], depth: int) -> Sequence[Sequence[Rows]]:
         """For each the list of each of FOUND_BY, best first, up to `depth`; what may not be shown is still in it."""
-        live, nothing = self._state.live, np.empty(0, np.int64)
-        now = _top(*live.viewed(SHORTEST_TREND), depth)
-        in_region = {
-            region_id: nothing if region_id is None else _top(*live.viewed_in(region_id, SHORTEST_TREND), depth)
-            for region_id in {one.region_id for one in asked}
+        nothing, time = np.empty(0, np.int64), max(one.eligible.time for one in asked)
+        now = self._tops.of(EVERYWHERE, depth, time)
+        in_region: dict[str | None, Rows] = {
+            region_id: self._tops.of(region_id, depth, time)
+            for region_id in {one.region_id for one in asked if one.region_id is not None}
         }
         return [
-            [one.model, now, in_region[one.region_id], nothing, self._newest.before(one.region_id, one.eligible, depth)]
+            [
+                one.model,
+                now,
+                in_region.get(one.region_id, nothing),
+                nothing,
+                self._newest.before(one.region_id, one.eligible, depth),
+            ]
             for one in asked
         ]
 
@@ -130,6 +142,36 @@ class Sources:
             self._blending,
             np.array([one.wanted for one in asked], np.int64),
         )
+
+
+class _Kept(NamedTuple):
+    rows: Rows
+    depth: int
+    events: int
+    time: int
+
+
+class _Tops:
+    """What is viewed most now, best first, kept for a moment."""
+
+    def __init__(self, live: Live, fresh_for: int) -> None:
+        self._live, self._fresh_for = live, fresh_for
+        self._kept: dict[str, _Kept] = {}
+
+    def of(self, place: str, depth: int, time: int) -> Rows:
+        """Up to `depth` rows of a region, or of EVERYWHERE, as of a time (microseconds)."""
+        kept = self._kept.get(place)
+        if kept is None or kept.depth < depth or not self._is_fresh(kept, time):
+            live = self._live
+            viewed = live.viewed(SHORTEST_TREND) if place == EVERYWHERE else live.viewed_in(place, SHORTEST_TREND)
+            kept = _Kept(_top(*viewed, depth), depth, live.applied, time)
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[place] = kept
+        return kept.rows[:depth]
+
+    def _is_fresh(self, kept: _Kept, time: int) -> bool:
+        return kept.events == self._live.applied or 0 <= time - kept.time < self._fresh_for
 
 
 class _Newest:

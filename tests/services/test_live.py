@@ -113,6 +113,25 @@ def test_a_long_list_is_searched_until_enough_may_be_shown() -> None:
     assert lists(Sources(state, articles, PRESET).merged([asked]))["viewed_now"] == [9, 8]
 
 
+def test_what_is_viewed_now_may_be_a_moment_old() -> None:
+    """2 is viewed once, then 1 twice: the list of time 10 is kept until 14, and a deeper one is looked for at once."""
+    articles, state = catalogue([0, 1, 2], [0, 0, 0]), State()
+    exact, kept = Sources(state, articles, PRESET), Sources(state, articles, PRESET, fresh_for=5)
+
+    def viewed_now(sources: Sources, time: int, wanted: int = 1) -> list[int]:
+        asked = Asked([], None, eligibility(articles, [], time), np.empty(0, np.int64), wanted)
+        return lists(sources.merged([asked]))["viewed_now"]
+
+    state.apply(Event("view", "x", 2, None, 0))
+    assert viewed_now(exact, 10, 3) == viewed_now(kept, 10, 3) == [2]
+    state.apply(Event("view", "y", 1, None, 0))
+    state.apply(Event("view", "z", 1, None, 0))
+    assert viewed_now(exact, 14, 3) == [1, 2]
+    assert viewed_now(kept, 14, 3) == [2]
+    assert viewed_now(kept, 14, 4) == [1, 2]
+    assert viewed_now(kept, 15, 3) == [1, 2]
+
+
 def test_what_is_not_live_changes_histories_only() -> None:
     state = State()
     for row in (1, 2):
