@@ -54,6 +54,11 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.article_ids)
 
+    @property
+    def matched(self) -> tuple[Rows, Rows, Rows]:
+        """Places of region, category and seller, each [n]."""
+        return self.region.places, self.category.places, self.seller.places
+
     def known(self, article_ids: Iterable[str]) -> list[int]:
         """Rows of those ids that are in the catalogue, in the given order; the others are left out."""
         found = (self.rows.get(article_id) for article_id in article_ids)

@@ -36,7 +36,8 @@ def read(model: type[BaseModel], request: Request, body: bytes) -> BaseModel:
         message = f"has content type {kind!r}, application/json is needed"
         raise RequestValidationError([{"type": "content_type", "loc": ("body",), "msg": message}])
     try:
-        return model.model_validate_json(body)
+        now = int(request.app.state.clock() * 1_000_000)
+        return model.model_validate_json(body, context={"now": now})
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise RequestValidationError([{**entry, "loc": ("body", *entry["loc"])} for entry in found]) from error

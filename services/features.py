@@ -44,8 +44,7 @@ class Features:
     def __init__(self, state: State, catalogue: Catalogue, vectors: Floats, neighbours: Neighbours) -> None:
         """`vectors` [articles, vector_dim]; `neighbours` of each region."""
         self._state, self._vectors, self._regions = state, vectors, catalogue.region.places
-        matched = tuple(getattr(catalogue, name).places for name in _MATCHED)
-        self._articles = columns.Articles(np.log1p(catalogue.price), catalogue.created, matched)
+        self._articles = columns.Articles(np.log1p(catalogue.price), catalogue.created, catalogue.matched)
         self._distances = Distances(catalogue.region.names, neighbours)
 
     @staticmethod

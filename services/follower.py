@@ -21,8 +21,7 @@ class Follower:
     def __init__(self, store: Store, after: str, tell: Callable[[Sequence[Logged]], None]) -> None:
         """`tell` returns when the records have had their effect."""
         self._store, self._tell = store, tell
-        self._moved = threading.Condition()
-        self._position, self._count, self._ended = after, 0, False
+        self._position, self._ended = after, False
         self._newest_time: int | None = None
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -45,11 +44,6 @@ class Follower:
         while self._step(0.0):
             pass
 
-    def wait_for(self, count: int, seconds: float) -> bool:
-        """Whether so many records have been told within the time."""
-        with self._moved:
-            return self._moved.wait_for(lambda: self._count >= count, seconds)
-
     def close(self) -> None:
         """Ends after what is being told."""
         self._ended = True
@@ -71,8 +65,5 @@ class Follower:
         records = self._store.read(self._position, AT_ONCE, wait_seconds)
         if records:
             self._tell(records)
-            with self._moved:
-                self._position, self._newest_time = records[-1].position, records[-1].record.time
-                self._count += len(records)
-                self._moved.notify_all()
+            self._position, self._newest_time = records[-1].position, records[-1].record.time
         return len(records)

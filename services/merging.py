@@ -1,11 +1,13 @@
 """Decides, compiled, which candidates an answer has: what its sources found and it may hold, blended into one list."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from services.candidates import FOUND_BY, NOT_FOUND, Places, Rows, Scores
+from services.filters import ALL, EVER, Limits
 from services.scratch import Noted, Scratch
 from services.transitions import Followers, successors
 
@@ -24,10 +26,15 @@ class Found(NamedTuple):
 
 class Rules(NamedTuple):
     """Which articles each answer may hold: on offer from after `created` to before `removed` [articles] at its time
-    [answers], and not `excluded`, of which its own end before `excluded_ends` [answers]. All times in microseconds."""
+    [answers], not `excluded`, of which its own end before `excluded_ends` [answers], and within its `limits`, which are
+    of the places of region, category and seller (`matched`, each [articles]), `price` [articles] and creation. All
+    times in microseconds."""
 
     created: Rows
     removed: Rows
+    matched: tuple[Rows, Rows, Rows]
+    price: Scores
+    limits: Limits
     times: Rows
     excluded: Rows
     excluded_ends: Rows
@@ -86,19 +93,18 @@ def merge(
         sizes=np.zeros((answers, _SOURCES), np.int64),
     )
     excluded, mark = _EXCLUDED.take(articles, answers), _PLACES.take(articles, 2 * answers)
-    gate = _Gate(rules.created, rules.removed, _EXCLUDED.marks, 0, excluded)
+    gate = _Gate(rules, _EXCLUDED.marks, 0, excluded)
     noted = Noted(_PLACES.places, _PLACES.marks, mark)
-    _merge(found, histories, followers, rules, blending, wanted, gate, noted, merged)
+    _merge(found, histories, followers, blending, wanted, gate, noted, merged)
     return merged
 
 
 class _Gate(NamedTuple):
-    """Lets through what one answer may hold: see Rules; excluded is what has the mark `excluded`."""
+    """Lets through what the answer `one` may hold: see Rules; excluded is what has the mark `excluded`."""
 
-    created: Rows
-    removed: Rows
+    rules: Rules
     marks: Rows
-    now: int
+    one: int
     excluded: int
 
 
@@ -117,7 +123,6 @@ def _merge(
     found: Found,
     histories: Histories,
     followers: Followers,
-    rules: Rules,
     blending: Blending,
     wanted: Rows,
     gates: _Gate,
@@ -126,7 +131,7 @@ def _merge(
 ) -> None:
     heaviest_first = np.argsort(-blending.weights, kind="mergesort")
     for one in range(len(wanted)):
-        gate = _Gate(gates.created, gates.removed, gates.marks, rules.times[one], gates.excluded + one)
+        gate, rules = _Gate(gates.rules, gates.marks, one, gates.excluded + one), gates.rules
         for place in range(rules.excluded_ends[one - 1] if one else 0, rules.excluded_ends[one]):
             gate.marks[rules.excluded[place]] = gate.excluded
         last = histories.rows[(histories.ends[one - 1] if one else 0) : histories.ends[one]]
@@ -150,7 +155,22 @@ def _merge(
 
 @njit(cache=True, nogil=True)
 def _may_hold(gate: _Gate, row: int) -> bool:
-    return bool(gate.created[row] < gate.now < gate.removed[row] and gate.marks[row] != gate.excluded)
+    rules, now = gate.rules, gate.rules.times[gate.one]
+    if gate.marks[row] == gate.excluded or not rules.created[row] < now < rules.removed[row]:
+        return False
+    for kind, places in enumerate(rules.matched):
+        if not _is_among(rules.limits, gate.one, kind, places[row]):
+            return False
+    after, least = rules.limits.created_after[gate.one], rules.limits.price_min[gate.one]
+    if after != EVER and rules.created[row] <= after:
+        return False
+    return bool(math.isnan(least) or least <= rules.price[row] <= rules.limits.price_max[gate.one])
+
+
+@njit(cache=True, nogil=True)
+def _is_among(limits: Limits, one: int, kind: int, place: int) -> bool:
+    start = limits.starts[one, kind]
+    return bool(start == ALL or np.any(limits.places[start : limits.ends[one, kind]] == place))
 
 
 @njit(cache=True, nogil=True)

@@ -24,7 +24,9 @@ from services.answers import (
 from services.candidates import SOURCES, Candidates, Rows, Scores, nowhere
 from services.eligibility import Eligibility, eligibility
 from services.features import Asker, Features
+from services.filters import EVERYTHING, Filter
 from services.history import History, full_hour, history, of_rows, user_vectors
+from services.limited import Retrieval
 from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources
@@ -50,6 +52,7 @@ class Request:
     region_id: str | None = None
     recent_article_ids: Sequence[str] = ()
     exclude_article_ids: Sequence[str] = ()
+    filter: Filter = EVERYTHING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Recommender:
         """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
         answer, or as many as are asked for where those are more."""
         self.release, self.state, self._most = release, state, candidates
+        self._retrieval = Retrieval(release.index, release.vectors, release.catalogue)
         self._sources = Sources(state, release.catalogue, preset) if state else None
         self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
         self._ranking = None
@@ -143,7 +147,7 @@ class Recommender:
         if row is None:
             raise UnknownArticleError(f"article {article_id!r} is not in release {self.release.id}")
         eligible = eligibility(self.release.catalogue, [row], time)
-        return self._items(retrieval.search(self.release.index, self.release.vectors[[row]], [k], [eligible]))
+        return self._items(self._retrieval.search(self.release.vectors[[row]], [k], [eligible]))
 
     def _pasts(self, requests: Sequence[Request]) -> Sequence[Past]:
         """What is known of those who bring no history; UNAVAILABLE where that cannot be asked now."""
@@ -164,7 +168,7 @@ class Recommender:
         else:
             seen += [*past.viewed.tolist(), *past.hidden.tolist()]
             views = History(of_rows(past.viewed.tolist(), longest), 0)
-        return Case(request, past, views, eligibility(catalogue, seen, request.time))
+        return Case(request, past, views, eligibility(catalogue, seen, request.time, request.filter))
 
     def _vectors(self, cases: Sequence[Case]) -> Floats:
         return user_vectors(
@@ -182,9 +186,7 @@ class Recommender:
             try:
                 vectors = np.stack([case.vector for case in modelled if case.vector is not None])
                 wanted = [self._wanted(case) for case in modelled]
-                found = iter(
-                    retrieval.search(self.release.index, vectors, wanted, [case.eligible for case in modelled])
-                )
+                found = iter(self._retrieval.search(vectors, wanted, [case.eligible for case in modelled]))
             except Exception:
                 LOGGER.exception("retrieval failed in release %s, answering from popularity", self.release.id)
                 found = itertools.repeat(None)

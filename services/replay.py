@@ -228,7 +228,7 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
 
 def _window(args: argparse.Namespace) -> tuple[int, int]:
     """Start and end of what is asked; raises ReplayError where a flag makes no sense."""
-    to = _micros("--to", args.to) if args.to is not None else np.iinfo(np.int64).max
+    to = micros("--to", args.to) if args.to is not None else np.iinfo(np.int64).max
     if args.protocol == LEAVE_ONE_OUT:
         if args.start is not None or args.to is not None:
             raise ReplayError("--protocol leave-one-out asks about all times: no --from, no --to")
@@ -236,7 +236,7 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
     elif args.start is None:
         raise ReplayError(f"--from is missing: protocol {args.protocol} asks from a time on")
     else:
-        start = _micros("--from", args.start)
+        start = micros("--from", args.start)
     if start >= to:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
     for name in ("k", "candidates", "wrong"):
@@ -269,7 +269,8 @@ def _rows(recommender: Recommender, played: Log) -> Rows:
     return np.array(rows, np.int64)
 
 
-def _micros(flag: str, text: str) -> int:
+def micros(flag: str, text: str) -> int:
+    """Microseconds of an ISO time, of UTC where it names no zone; raises ReplayError naming the flag."""
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:

@@ -16,18 +16,22 @@ MARGIN = 64
 WIDEN = 4
 
 
-def search(index: Any, vectors: Floats, ks: Sequence[int], eligible: Sequence[Eligibility]) -> list[Candidates]:
-    """For each of `vectors` ([batch, vector_dim]) its up to `k` eligible articles of largest inner product, best first.
+def search(
+    index: Any, vectors: Floats, ks: Sequence[int], eligible: Sequence[Eligibility], allowed: Rows | None = None
+) -> list[Candidates]:
+    """For each of `vectors` ([batch, vector_dim]) its up to `k` eligible articles of largest inner product, best first;
+    among the `allowed` only, where these are given, to which the index then limits itself.
 
     More are asked for than wanted, and four times as many for those that ineligible articles left short, until the
     index has no more to give: only then fewer than `k` come back. Equal scores are ordered by row.
     """
-    size = int(index.ntotal)
+    parameters = None if allowed is None else _within(index, allowed)
+    size = int(index.ntotal) if allowed is None else len(allowed)
     fetch = min(size, max(k + min(len(rule.excluded), MARGIN) for k, rule in zip(ks, eligible, strict=True)))
     found = [NOTHING] * len(ks)
     pending = list(range(len(ks))) if size else []
     while pending:
-        scores, rows = index.search(vectors[pending], fetch)
+        scores, rows = index.search(vectors[pending], fetch, params=parameters)
         for place, its_scores, its_rows in zip(pending, scores, rows, strict=True):
             found[place] = _eligible(its_scores, its_rows, eligible[place]).first(ks[place])
         exhausted = (rows < 0).any(axis=1) | (fetch == size)
@@ -64,13 +68,27 @@ def read(path: pathlib.Path, vector_dim: int, articles: int, on_offer: int, npro
 
 
 def _check_ids(index: Any, articles: int) -> None:
-    ids = _ids(index)
-    outside: Mask = (ids < 0) | (ids >= articles)
+    held = ids(index)
+    outside: Mask = (held < 0) | (held >= articles)
     if outside.any():
-        raise ValueError(f"holds id {ids[outside][0]}, rows end at {articles - 1}")
+        raise ValueError(f"holds id {held[outside][0]}, rows end at {articles - 1}")
 
 
-def _ids(index: Any) -> Rows:
+def _within(index: Any, allowed: Rows) -> Any:
+    """Search parameters that limit an index to some rows, one bit each; inverted lists are searched as usual."""
+    import faiss
+
+    library: Any = faiss  # its types know nothing of the parameters' arguments
+    bits = np.zeros(int(allowed.max(initial=0)) + 1, np.bool_)
+    bits[allowed] = True
+    selector = library.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
+    inverted = faiss.try_extract_index_ivf(index)
+    if inverted is None:
+        return library.SearchParameters(sel=selector)
+    return library.SearchParametersIVF(sel=selector, nprobe=inverted.nprobe)
+
+
+def ids(index: Any) -> Rows:
     """All ids stored: those of an id map, of inverted lists, or the positions where an index keeps neither."""
     import faiss
 

@@ -13,6 +13,8 @@ from services.answers import Item
 from services.batcher import OverloadedError
 from services.direct import DirectRoute
 from services.engine import Engine
+from services.filters import EVERYTHING, Filter
+from services.live import HOUR, MINUTE
 from services.readiness import NotReady
 
 STAGES = {"candidates": "two_tower", "ranking": None}
@@ -25,7 +27,7 @@ def ready_engine(request: Request) -> Engine:
     """What answers at present; 503 with Retry-After while nothing can."""
     state = request.app.state.readiness.state
     if isinstance(state, NotReady):
-        raise _unavailable(request, f"not ready: {state.reason}")
+        raise unavailable(request, f"not ready: {state.reason}")
     assert isinstance(state, Engine)
     return state
 
@@ -44,17 +46,18 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     """
     engine = ready_engine(request)
     question = recommender.Request(
-        time=_now(request),
+        time=now(request),
         k=body.k,
         user_id=body.user_id,
         region_id=body.region_id,
         recent_article_ids=body.recent_article_ids or (),
         exclude_article_ids=body.exclude_article_ids or (),
+        filter=_filter(body, engine, now(request)),
     )
     try:
         answer = await engine.recommend(question)
     except OverloadedError as error:
-        raise _unavailable(request, str(error)) from error
+        raise unavailable(request, str(error)) from error
     request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
     told = {
         "request_id": request.state.request_id,
@@ -91,11 +94,11 @@ async def similar(
     slashes; percent-encode what a path cannot hold.
     """
     try:
-        items = await answering.similar(article_id, k, _now(request))
+        items = await answering.similar(article_id, k, now(request))
     except recommender.UnknownArticleError as error:
         raise HTTPException(404, str(error)) from error
     except OverloadedError as error:
-        raise _unavailable(request, str(error)) from error
+        raise unavailable(request, str(error)) from error
     return schemas.SimilarArticles(
         request_id=request.state.request_id,
         release_id=answering.recommender.release.id,
@@ -139,7 +142,30 @@ def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.exposition(_release_id(request)), media_type=CONTENT_TYPE_LATEST)
 
 
-def _unavailable(request: Request, reason: str) -> HTTPException:
+def _filter(body: schemas.RecommendationRequest, engine: Engine, time: int) -> Filter:
+    asked = body.filters
+    if asked is None:
+        return EVERYTHING
+    regions = set(asked.region_ids or ())
+    if asked.near and body.region_id is not None:
+        regions |= {body.region_id, *engine.recommender.release.neighbours.get(body.region_id, {})}
+    # To the minute, so that requests of one minute share what is kept of a filter.
+    since = None if asked.max_age_hours is None else (time - round(asked.max_age_hours * HOUR)) // MINUTE * MINUTE
+    return Filter(
+        region_ids=tuple(sorted(regions)) if asked.region_ids or asked.near else None,
+        category_ids=_names(asked.category_ids),
+        seller_ids=_names(asked.seller_ids),
+        price_min=asked.price_min,
+        price_max=asked.price_max,
+        created_after=since,
+    )
+
+
+def _names(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(sorted(set(given)))
+
+
+def unavailable(request: Request, reason: str) -> HTTPException:
     """503 that says when to ask again."""
     headers = {"Retry-After": str(request.app.state.settings.retry_after_seconds)}
     return HTTPException(503, reason, headers)
@@ -150,7 +176,7 @@ def _release_id(request: Request) -> str | None:
     return None if isinstance(state, NotReady) else str(state.recommender.release.id)
 
 
-def _now(request: Request) -> int:
+def now(request: Request) -> int:
     return int(request.app.state.clock() * 1_000_000)
 
 

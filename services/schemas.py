@@ -1,9 +1,9 @@
 """Decides what HTTP requests and answers look like; every limit on input is here."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from services.answers import Degraded
 from services.candidates import Source
@@ -12,6 +12,8 @@ MAX_K = 200
 DEFAULT_K = 20
 MAX_IDS = 1_000
 MAX_ID_CHARACTERS = 512
+MAX_NAMES = 100
+MAX_AGE_HOURS = 24.0 * 366 * 10
 
 
 def _refuse(value: Any) -> None:
@@ -25,6 +27,30 @@ Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=ID
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 K = Annotated[int, Field(ge=1, le=MAX_K)]
 NotSupported = Annotated[Any, BeforeValidator(_refuse)]
+
+
+Names = Annotated[list[Id], Field(min_length=1, max_length=MAX_NAMES)]
+Price = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Filters(BaseModel):
+    """What an article must be to be recommended; all of what is given must hold. Of a list any name will do."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    region_ids: Names | None = Field(None, description="Articles of these regions; the search is exact there.")
+    near: bool = Field(False, description="Articles of the request's region and of its neighbours.")
+    category_ids: Names | None = None
+    seller_ids: Names | None = None
+    price_min: Price | None = Field(None, description="Inclusive; leaves out articles without a price.")
+    price_max: Price | None = Field(None, description="Inclusive; leaves out articles without a price.")
+    max_age_hours: FiniteFloat | None = Field(None, gt=0, le=MAX_AGE_HOURS, description="To the minute.")
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        if self.price_min is not None and self.price_max is not None and self.price_min > self.price_max:
+            raise ValueError(f"price_min is {self.price_min:g}, it must not be above price_max, {self.price_max:g}")
+        return self
 
 
 class RecommendationRequest(BaseModel):
@@ -45,8 +71,14 @@ class RecommendationRequest(BaseModel):
     )
     k: K = Field(DEFAULT_K, description="How many articles; fewer come back only when there are no more on offer.")
     exclude_article_ids: Ids | None = Field(None, description="Articles that must not be recommended.")
-    filters: NotSupported = Field(None, description="Not supported by this version: anything but null is refused.")
+    filters: Filters | None = Field(None, description="Limits the answer; each source searches within it.")
     explain: NotSupported = Field(None, description="Not supported by this version: anything but null is refused.")
+
+    @model_validator(mode="after")
+    def _near_something(self) -> Self:
+        if self.filters is not None and self.filters.near and self.region_id is None:
+            raise ValueError("filters.near is true, but there is no region_id to be near to")
+        return self
 
 
 class RecommendedArticle(BaseModel):

@@ -69,7 +69,13 @@ BAD: list[tuple[Any, str, str]] = [
     ({"user_id": "\n"}, "user_id", "U+000A"),
     ({"region_id": ""}, "region_id", "at least 1 character"),
     ({"region_id": "\x85"}, "region_id", "U+0085"),
-    ({"filters": {"price_max": 3}}, "filters", "not supported by this version"),
+    ({"filters": {"price_max": "3"}}, "filters.price_max", "valid number"),
+    ({"filters": {"price_min": -1}}, "filters.price_min", "greater than or equal to 0"),
+    ({"filters": {"price_min": 2, "price_max": 1}}, "filters", "price_min is 2, it must not be above price_max, 1"),
+    ({"filters": {"category_ids": []}}, "filters.category_ids", "at least 1 item"),
+    ({"filters": {"max_age_hours": 0}}, "filters.max_age_hours", "greater than 0"),
+    ({"filters": {"near": True}}, "body", "no region_id to be near to"),
+    ({"filters": {"colour": "red"}}, "filters.colour", "not permitted"),
     ({"explain": False}, "explain", "not supported by this version"),
     ({"colour": "red"}, "colour", "not permitted"),
     ([], "body", "an object"),
@@ -141,6 +147,18 @@ def test_unusual_input_that_is_allowed(app: FastAPI, call: Call) -> None:
     assert answer.status_code == 200
     assert answer.json()["degraded"] == "few_candidates"
     assert TREE not in [item["article_id"] for item in answer.json()["items"]]
+
+
+def test_filters_limit_every_source(app: FastAPI, call: Call) -> None:
+    """Of the nearest articles and of the popular ones only those of the region."""
+    everywhere = call(app, "POST", PATH, json={"recent_article_ids": ["a"], "k": 200}).json()["items"]
+    south = call(app, "POST", PATH, json={"recent_article_ids": ["a"], "k": 200, "filters": {"region_ids": ["south"]}})
+    near = {"recent_article_ids": ["a"], "k": 200, "region_id": "south", "filters": {"near": True}}
+    nowhere = call(app, "POST", PATH, json={"filters": {"region_ids": ["nowhere"]}}).json()
+    found = {item["article_id"] for item in south.json()["items"]}
+    assert set() < found < {item["article_id"] for item in everywhere}
+    assert found <= {item["article_id"] for item in call(app, "POST", PATH, json=near).json()["items"]}
+    assert nowhere["items"] == []
 
 
 def test_a_user_without_history_is_answered_from_popularity(app: FastAPI, call: Call) -> None:

@@ -5,14 +5,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services import merging
 from services.candidates import FOUND_BY, NOT_FOUND, joined
+from services.catalogue import Catalogue, Coded
+from services.filters import EVERYTHING, Filter, limits
 from services.merging import Merged
 from services.transitions import Transitions
 
 ARTICLES = 2_000
 ALWAYS = np.iinfo(np.int64).max
+# Of region north are the even articles, of category x the first thousand; the price is the number, 7 has none.
+SHOP = Catalogue(
+    article_ids=[str(row) for row in range(ARTICLES)],
+    rows={},
+    region=Coded(["north", "south"], np.arange(ARTICLES) % 2),
+    category=Coded(["x"], np.where(np.arange(ARTICLES) < 1_000, 0, -1)),
+    seller=Coded([], np.full(ARTICLES, -1)),
+    price=np.where(np.arange(ARTICLES) == 7, np.nan, np.arange(ARTICLES)),
+    created=np.where(np.arange(ARTICLES) == 8, np.iinfo(np.int64).min, np.arange(ARTICLES)),
+    removed=np.full(ARTICLES, ALWAYS),
+)
 
 
 def merged(
@@ -22,6 +37,7 @@ def merged(
     excluded: Sequence[Sequence[int]] = (),
     history: Sequence[Sequence[int]] = (),
     transitions: Transitions | None = None,
+    filters: Sequence[Filter] = (),
     **on_offer: dict[int, int],
 ) -> Merged:
     """At time 10, when all articles are on offer from 0 on but for `created` and `removed`."""
@@ -36,7 +52,15 @@ def merged(
         merging.Found(rows, starts, ends),
         merging.Histories(*joined(history or [()] * len(answers)), np.array([1.0, 0.5])),
         (transitions or Transitions(1)).followers,
-        merging.Rules(created, removed, np.full(len(answers), 10), *joined(excluded or [()] * len(answers))),
+        merging.Rules(
+            created,
+            removed,
+            SHOP.matched,
+            SHOP.price,
+            limits(filters or [EVERYTHING] * len(answers), SHOP),
+            np.full(len(answers), 10),
+            *joined(excluded or [()] * len(answers)),
+        ),
         merging.Blending(np.array([weights.get(source, 0.0) for source in FOUND_BY]), 5.0),
         np.full(len(answers), wanted, np.int64),
     )
@@ -112,3 +136,42 @@ def test_what_is_viewed_next_is_ordered_by_its_shares() -> None:
     found = merged({}, {}, weights=weights, history=[[1, 2], [3]], excluded=[[], [7]], transitions=transitions)
     assert told(found, 0) == [(5, 1 / 6, "viewed_next"), (6, 1 / 7, "viewed_next")]
     assert found.counts.tolist() == [2, 0]
+
+
+FILTERS = st.builds(
+    Filter,
+    region_ids=st.none() | st.sampled_from([(), ("north",), ("south", "north"), ("nowhere",)]),
+    category_ids=st.none() | st.sampled_from([("x",), ("y",)]),
+    seller_ids=st.none() | st.just(("somebody",)),
+    price_min=st.none() | st.floats(0, 12),
+    price_max=st.none() | st.floats(0, 12),
+    created_after=st.none() | st.integers(0, 12),
+)
+
+
+@given(asked=st.lists(FILTERS, min_size=1, max_size=3), rows=st.lists(st.integers(0, 9), unique=True))
+def test_filters_let_through_what_their_mask_does(asked: list[Filter], rows: list[int]) -> None:
+    created = dict(enumerate(SHOP.created[:10].tolist()))
+    found = merged(*[{NOW: rows}] * len(asked), weights={NOW: 1}, wanted=20, filters=asked, created=created)
+    for place, one in enumerate(asked):
+        expected = np.array(rows, np.int64)[one.mask(SHOP, np.array(rows, np.int64))].tolist()
+        assert [row for row, _, _ in told(found, place)] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (EVERYTHING, [6, 7, 8, 1001]),
+        (Filter(region_ids=("north",)), [6, 8]),
+        (Filter(region_ids=("nowhere",)), []),
+        (Filter(category_ids=("x", "y")), [6, 7, 8]),
+        (Filter(seller_ids=("somebody",)), []),
+        (Filter(price_max=8), [6, 8]),
+        (Filter(price_min=7), [8, 1001]),
+        (Filter(created_after=6), [7, 1001]),
+    ],
+)
+def test_what_each_filter_lets_through(asked: Filter, expected: list[int]) -> None:
+    """7 has no price, 8 no creation."""
+    rows = np.array([6, 7, 8, 1001])
+    assert rows[asked.mask(SHOP, rows)].tolist() == expected
