@@ -9,13 +9,23 @@ from typing import Any, Literal, NamedTuple, Protocol
 # Of each user: views, hides, and impressions that are remembered.
 MOST_SEEN = 1_000
 MOST_SHOWN = 500
+# Of `requests`, however long nobody reads them.
+MOST_ANSWERS = 1_000_000
 # Where the log begins; any other position is one that the store has given out.
 BEGINNING = ""
 Kind = Literal["event", "article", "removal", "forget"]
 
 
+# How long the id of an event is remembered at least, whatever was trimmed.
+IDS_SECONDS = 24 * 3600
+
+
 class StoreError(RuntimeError):
-    """The store cannot be reached, or refuses; the message says which and why. Nothing was appended."""
+    """The store cannot be reached, or refuses; the message says which and why.
+
+    What was to be written is there as a whole or not at all; after a timeout nobody knows which. Appending the same
+    again is safe: an event that is there is not appended twice, and all else can be repeated.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +59,8 @@ class Seen(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class User:
-    """What the log says of a user, each in the order (time, event_id): the last 1,000 views and hides, the last 500
-    impressions."""
+    """What the log says of a user, each in the order (time, event_id): the last 1,000 views, the last 1,000 hides, the
+    last 500 impressions. Events of other types change nothing here."""
 
     viewed: Sequence[Seen] = ()
     hidden: Sequence[Seen] = ()
@@ -64,8 +74,9 @@ class Store(Protocol):
         """Appends all or none of the records, in their order and in one piece, and with them what they say of users and
         articles; returns once a kill of this process or of the machine's other processes cannot lose them.
 
-        An event whose event_id is in the log already is not appended again: False in its place, True for all others.
-        `forget` removes what is known of the user. It does not go back in the log.
+        An event whose event_id was appended before, in this call or within the last day at least, is not appended
+        again: False in its place, True for all others. `forget` removes what is known of the user. It does not go back
+        in the log. Raises ValueError for a record that no store takes (`services.records.prepare`).
         """
         ...
 
@@ -74,11 +85,11 @@ class Store(Protocol):
         ...
 
     def newest(self) -> str:
-        """The position of the last record, BEGINNING where there is none."""
+        """The position of the last record, trimmed or not; BEGINNING where there never was one."""
         ...
 
     def count(self, after: str) -> int:
-        """How many records lie behind a position."""
+        """How many records lie behind a position; trimmed ones do not count."""
         ...
 
     def trim(self, before: str) -> None:

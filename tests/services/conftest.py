@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from services.recommender import Recommender
 from services.release import Release
 from services.settings import Settings
 from tests.services import tiny
+from tests.services.redis_server import RedisServer
 
 START_SECONDS = 240
 
@@ -104,6 +106,15 @@ def server(start_server: Callable[[pathlib.Path], Server], releases: pathlib.Pat
     running = start_server(releases)
     running.wait_until(lambda answer: answer.status_code == 200)
     return running
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A running Redis that keeps what it acknowledges; left out where redis-server is not installed."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
 
 
 @pytest.fixture
