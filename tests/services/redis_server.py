@@ -6,6 +6,8 @@ import subprocess
 import time
 import types
 
+import redis
+
 START_SECONDS = 30.0
 
 
@@ -46,6 +48,15 @@ class RedisServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
 
     def _answers(self) -> bool:
         try:
