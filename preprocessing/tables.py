@@ -104,25 +104,32 @@ FORGOTTEN = Table(
     key=("user_id", "forgotten_at"),
     clustered_by=("user_id",),
 )
+# What the service answered. `features` of a candidate are the release's, in its order.
 REQUESTS = Table(
     "requests",
     (
         Column("request_id", required=True),
         Column("user_id"),
-        Column("request_time", "TIMESTAMP", required=True),
+        Column("time", "TIMESTAMP", required=True),
         Column("release_id"),
         Column("variant"),
+        Column("region_id"),
         Column(
             "candidates",
             "RECORD",
             repeated=True,
-            fields=(Column("article_id"), Column("source"), Column("score", "FLOAT64"), Column("position", "INT64")),
+            fields=(
+                Column("article_id"),
+                Column("position", "INT64"),
+                Column("score", "FLOAT64"),
+                Column("source"),
+                Column("propensity", "FLOAT64"),
+                Column("features", "FLOAT64", repeated=True),
+            ),
         ),
-        # What was served as features, as JSON: its shape is the release's.
-        Column("features"),
     ),
     key=("request_id",),
-    day_of="request_time",
+    day_of="time",
 )
 ALL = (EVENTS, ARTICLES, REGIONS, REQUESTS, FORGOTTEN)
 

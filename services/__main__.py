@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "serve": ("services.serve", "serve the release in service over HTTP"),
+    "sink": ("services.sink", "carry the log of events and articles to BigQuery"),
     "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }
 

@@ -21,7 +21,7 @@ def test_tables_are_partitioned_and_clustered(connection: Connection) -> None:
     assert (events.time_partitioning.type_, events.time_partitioning.field) == ("DAY", "event_time")
     assert events.clustering_fields == ["user_id"]
     assert articles.clustering_fields == ["article_id"]
-    assert requests.time_partitioning.field == "request_time"
+    assert requests.time_partitioning.field == "time"
 
 
 def test_columns_have_the_same_types_in_bigquery_and_arrow() -> None:
@@ -34,4 +34,6 @@ def test_columns_have_the_same_types_in_bigquery_and_arrow() -> None:
     assert str(arrow.field("created_at").type) == "timestamp[us, tz=UTC]"
     assert not arrow.field("article_id").nullable
     candidates = tables.REQUESTS.arrow_schema().field("candidates").type
-    assert [field.name for field in candidates.value_type] == ["article_id", "source", "score", "position"]
+    assert [field.name for field in candidates.value_type] == [
+        "article_id", "position", "score", "source", "propensity", "features",
+    ]  # fmt: skip
