@@ -22,13 +22,13 @@ from services.dead_letters import DeadLetter, DeadLetters
 from services.retention import Retention
 from services.rows import Row
 from services.sink_metrics import SinkMetrics
-from services.store import Logged, Record, Store, StoreError
+from services.store import SINK, Logged, Record, Store, StoreError
 from services.stores import open_store
 from services.tables import ALL, ARTICLES, REQUESTS
 from services.versions import Versions
 from services.warehouse import GIGABYTE, Warehouse, WarehouseError
 
-CURSOR = "sink"
+CURSOR = SINK
 ANSWERS_CURSOR = "sink_answers"
 BATCH_RECORDS = 5_000
 # One has the features of 200 candidates, which is hundreds of kilobytes.

@@ -13,6 +13,8 @@ MOST_SHOWN = 500
 MOST_ANSWERS = 1_000_000
 # Where the log begins; any other position is one that the store has given out.
 BEGINNING = ""
+# The reader that delivers the log to BigQuery.
+SINK = "sink"
 Kind = Literal["event", "article", "removal", "forget"]
 
 
