@@ -10,6 +10,7 @@ COMMANDS = {
     "serve": ("services.serve", "serve the release in service over HTTP"),
     "sink": ("services.sink", "carry the log of events and articles to BigQuery"),
     "import": ("services.importing", "put logged events into a store, as if they had come over HTTP"),
+    "key": ("services.minting", "make an API key and its entry for the key file"),
     "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }
 

@@ -9,17 +9,26 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 import services
+from services.access import Access
 from services.engine import Engine
 from services.errors import add_error_handlers
+from services.guard import Guard
+from services.headers import SecurityHeaders, docs_page, docs_policy
+from services.keys import Keys
+from services.limits import Limits, Rate
 from services.metrics import Metrics
 from services.middleware import RequestEnvelope
 from services.readiness import Readiness
 from services.routes import router
 from services.settings import Settings
+from services.traces import Traced, Tracing
 
 
-def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
-    """The application; `clock` gives seconds since the epoch. The release is loaded once the server has started."""
+def create_app(settings: Settings, clock: Callable[[], float] = time.time, tracing: Tracing | None = None) -> FastAPI:
+    """The application; `clock` gives seconds since the epoch. The release is loaded once the server has started.
+
+    `tracing` takes the place of what the settings say about it. Raises KeyFileError (a ValueError).
+    """
     # The pages of /docs come from this process: a service behind a firewall has no CDN.
     app = FastAPIOffline(
         redoc_url=None,
@@ -27,12 +36,15 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         version=services.__version__,
         description="Recommendations from a verified release, in candidate order: no events come in over HTTP yet.",
         lifespan=_lifespan,
+        # FastAPI's own spans hold paths and queries, and its logs messages; a variable alone would send them.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.settings = settings
     app.state.clock = clock
     app.state.metrics = Metrics()
     app.state.readiness = Readiness()
-    app.add_middleware(RequestEnvelope, metrics=app.state.metrics, max_body_bytes=settings.max_body_bytes)
+    app.state.tracing = tracing or _tracing(settings)
+    _surround(app)
     add_error_handlers(app)
     app.include_router(router)
     return app
@@ -46,3 +58,34 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await loading
     if isinstance(app.state.readiness.state, Engine):
         await asyncio.to_thread(app.state.readiness.state.close)
+    if app.state.tracing is not None:
+        await asyncio.to_thread(app.state.tracing.close)
+
+
+def _surround(app: FastAPI) -> None:
+    """Puts around the routes, from the inside out: traces, who is let in, and what every answer has."""
+    settings, metrics = app.state.settings, app.state.metrics
+    if app.state.tracing is not None:
+        app.add_middleware(Traced, tracing=app.state.tracing)
+    keys = None if settings.keys is None else Keys(settings.keys, app.state.clock, metrics.key_file_broken)
+    app.add_middleware(
+        Guard,
+        access=Access(settings.protect_metrics),
+        keys=keys,
+        limits=Limits(settings.max_buckets),
+        rate=None if settings.per_second is None else Rate.of(settings.per_second, settings.burst),
+        metrics=metrics,
+    )
+    app.add_middleware(
+        RequestEnvelope,
+        metrics=metrics,
+        max_body_bytes=settings.max_body_bytes,
+        headers=SecurityHeaders(docs_policy(docs_page())),
+        access_log=settings.access_log,
+    )
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    if settings.otlp_endpoint is None:
+        return None
+    return Tracing.to(settings.otlp_endpoint, settings.trace_ratio, services.__version__)

@@ -3,13 +3,11 @@
 import asyncio
 import collections
 import concurrent.futures
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-LOGGER = logging.getLogger(__name__)
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -74,8 +72,7 @@ class Batcher(Generic[Question, Answer]):
             if done.set_running_or_notify_cancel():
                 try:
                     done.set_result(task())
-                except Exception as error:
-                    LOGGER.exception("a task between two batches failed")
+                except Exception as error:  # noqa: BLE001 (it reaches who asked)
                     done.set_exception(error)
 
         with self._changed:
@@ -114,8 +111,7 @@ class Batcher(Generic[Question, Answer]):
         if answered:
             try:
                 answers = self._work([one.question for one in answered])
-            except Exception as error:
-                LOGGER.exception("a batch of %d questions failed", len(answered))
+            except Exception as error:  # noqa: BLE001 (it reaches all who asked)
                 answers = [error] * len(answered)
         told: list[tuple[_Waiting[Question, Answer], Answer | Exception]] = list(zip(answered, answers, strict=True))
         told += [(one, OverloadedError("waited for too long")) for one in batch if one.since < late]

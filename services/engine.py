@@ -1,38 +1,47 @@
 """Decides how questions and events reach the recommender: through one thread that owns all that changes."""
 
 import asyncio
-import logging
+import contextvars
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from services import traces
 from services.answers import Answer, Item
 from services.batcher import Batcher
 from services.recommender import Recommender, Request
 from services.state import Event
 from services.store import Logged, Record
 
-LOGGER = logging.getLogger(__name__)
-MOST = 32
-PATIENCE_SECONDS = 0.05
 # What arrives later than this after it happened (microseconds) says nothing of what is viewed now.
 LATE = 3_600_000_000
+
+
+class _Asked(NamedTuple):
+    """A request, and the context it came in: what is logged and traced meanwhile belongs to it."""
+
+    request: Request
+    context: contextvars.Context
+    is_traced: bool
 
 
 class Engine:
     """One release at work. Events, articles and questions meet on one thread, so that nothing needs a lock."""
 
-    def __init__(self, recommender: Recommender, most: int = MOST, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, recommender: Recommender, most: int = 32, patience_seconds: float = 0.25) -> None:
         """Answers up to `most` questions together; see Batcher for `patience_seconds`."""
         self.recommender = recommender
         self.unknown_articles = 0
-        self._batcher: Batcher[Request, Answer] = Batcher(recommender.answer_all, most, patience_seconds)
+        self._batcher: Batcher[_Asked, Answer] = Batcher(self._answer, most, patience_seconds)
 
     async def recommend(self, request: Request) -> Answer:
         """Raises OverloadedError."""
-        return await self._batcher.ask(request)
+        return await self._batcher.ask(_Asked(request, contextvars.copy_context(), traces.current() is not None))
 
     async def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """Raises UnknownArticleError and OverloadedError."""
-        return await asyncio.wrap_future(self._batcher.do(lambda: self.recommender.similar(article_id, k, time)))
+        context = contextvars.copy_context()
+        done = self._batcher.do(lambda: context.run(self.recommender.similar, article_id, k, time))
+        return await asyncio.wrap_future(done)
 
     def tell(self, logged: Sequence[Logged]) -> None:
         """Lets records of the log have their effect, in their order; returns when they have had it."""
@@ -41,6 +50,15 @@ class Engine:
     def close(self) -> None:
         """Answers what waits and ends the thread."""
         self._batcher.close()
+
+    def _answer(self, asked: Sequence[_Asked]) -> Sequence[Answer]:
+        """In the context of the first request that is traced, or of the first."""
+        context = next((one.context for one in asked if one.is_traced), asked[0].context)
+        return context.run(self._answer_all, [one.request for one in asked])
+
+    def _answer_all(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        with traces.span("batch"):
+            return self.recommender.answer_all(requests)
 
     def _tell(self, logged: Sequence[Logged]) -> None:
         for _, record in logged:

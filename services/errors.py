@@ -15,6 +15,14 @@ MAX_TEXT = 200
 UNREADABLE = 400  # what FastAPI answers to a body that breaks its JSON reader in another way than by its syntax
 
 
+class FieldsRefusedError(HTTPException):
+    """Fields break a rule that their types cannot state."""
+
+    def __init__(self, fields: Sequence[Mapping[str, str]]) -> None:
+        super().__init__(422, "the request is not valid")
+        self.fields = [{name: text[:MAX_TEXT] for name, text in field.items()} for field in fields[:MAX_FIELDS]]
+
+
 def error_response(
     request_id: str,
     status: int,
@@ -41,6 +49,8 @@ async def _bad_input(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error, FieldsRefusedError):
+        return error_response(request.state.request_id, error.status_code, str(error.detail), error.fields)
     if error.status_code == UNREADABLE:
         fields = [{"field": "body", "message": "cannot be read as JSON"}]
         return error_response(request.state.request_id, 422, "the request is not valid", fields)

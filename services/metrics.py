@@ -27,6 +27,15 @@ class Metrics:
         self._unknown = Counter(
             "nearfeed_unknown_articles", "Ids of histories that the release does not know", registry=self.registry
         )
+        self._refused = Counter(
+            "nearfeed_refused",
+            "Requests not let in, by reason: no_key, wrong_key, scope, rate",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._key_file = Counter(
+            "nearfeed_key_file_errors", "Changes of the key file that could not be read", registry=self.registry
+        )
         self._release = Gauge(
             "nearfeed_release_info", "1 for the release that answers", ["release_id"], registry=self.registry
         )
@@ -41,6 +50,14 @@ class Metrics:
         if degraded is not None:
             self._degraded.labels(degraded).inc()
         self._unknown.inc(unknown_articles)
+
+    def refused(self, reason: str) -> None:
+        """Counts one request that was not let in."""
+        self._refused.labels(reason).inc()
+
+    def key_file_broken(self) -> None:
+        """Counts one change of the key file that left the keys read before in force."""
+        self._key_file.inc()
 
     def exposition(self, release_id: str | None) -> bytes:
         """All figures in Prometheus' text format, with the release that answers at this moment."""

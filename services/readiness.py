@@ -27,7 +27,7 @@ class Readiness:
     def load(self, settings: Settings) -> None:
         """Loads the release that the settings name; any error is logged and becomes the reason for not being ready."""
         try:
-            self.state = Engine(open_recommender(settings))
+            self.state = Engine(open_recommender(settings), settings.batch, settings.patience_ms / 1_000)
         except Exception as error:
             LOGGER.exception("the release cannot be served")
             self.state = NotReady(str(error) or type(error).__name__)

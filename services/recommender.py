@@ -33,6 +33,7 @@ from services.sources import PRESETS, Asked, Preset, Sources
 from services.state import State
 from services.store import StoreError
 from services.towers import Floats
+from services.traces import span
 from services.users import NOBODY, UNAVAILABLE, Past
 
 LOGGER = logging.getLogger(__name__)
@@ -104,17 +105,22 @@ class Recommender:
     def answer_all(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """Answers several requests with one call of each model; each is answered as if it came alone."""
         cases = self.cases(requests)
-        pools = self._ranked(cases, self.pools(cases))
+        with span("retrieval"):
+            pools = self.pools(cases)
+        with span("ranking"):
+            pools = self._ranked(cases, pools)
         return [self._finish(case, pool) for case, pool in zip(cases, pools, strict=True)]
 
     def cases(self, requests: Sequence[Request]) -> Sequence[Case]:
         """The requests with their histories, and the user vectors of those that have one."""
-        cases = [self._case(request, past) for request, past in zip(requests, self._pasts(requests), strict=True)]
+        with span("history"):
+            cases = [self._case(request, past) for request, past in zip(requests, self._pasts(requests), strict=True)]
         modelled = [case for case in cases if case.history.rows]
         if not modelled:
             return cases
         try:
-            vectors = iter(self._vectors(modelled))
+            with span("user_vector"):
+                vectors = iter(self._vectors(modelled))
         except Exception:
             LOGGER.exception("the user tower of release %s failed, answering without it", self.release.id)
             return [dataclasses.replace(case, failed=bool(case.history.rows)) for case in cases]

@@ -11,16 +11,18 @@ import services
 from services import recommender, schemas
 from services.answers import Item
 from services.batcher import OverloadedError
+from services.bodies import JsonRoute
 from services.direct import DirectRoute
 from services.engine import Engine
 from services.filters import EVERYTHING, Filter
 from services.live import HOUR, MINUTE
 from services.readiness import NotReady
+from services.traces import span
 
 STAGES = {"candidates": "two_tower", "ranking": None}
 ANSWERS = "candidate order: the ranking stage needs live signals, which HTTP does not bring yet"
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 def ready_engine(request: Request) -> Engine:
@@ -59,17 +61,18 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     except OverloadedError as error:
         raise unavailable(request, str(error)) from error
     request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
-    told = {
-        "request_id": request.state.request_id,
-        "release_id": engine.recommender.release.id,
-        "variant": None,
-        "degraded": answer.degraded,
-        "items": [
-            {"article_id": item.article_id, "score": item.score, "position": place, "source": item.source}
-            for place, item in enumerate(answer.items, start=1)
-        ],
-    }
-    return Response(to_json(told), media_type="application/json")
+    with span("respond"):
+        told = {
+            "request_id": request.state.request_id,
+            "release_id": engine.recommender.release.id,
+            "variant": None,
+            "degraded": answer.degraded,
+            "items": [
+                {"article_id": item.article_id, "score": item.score, "position": place, "source": item.source}
+                for place, item in enumerate(answer.items, start=1)
+            ],
+        }
+        return Response(to_json(told), media_type="application/json")
 
 
 router.routes.append(

@@ -2,9 +2,10 @@
 
 import argparse
 
+from services import logs
 from services.settings import Settings
 
-FLAGS = ("releases", "release", "host", "port", "threads")
+FLAGS = ("releases", "release", "host", "port", "threads", "keys", "no_keys", "protect_metrics", "log_format")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")
     parser.add_argument("--threads", type=int, help="threads of TensorFlow and of faiss (the cores available)")
+    parser.add_argument("--keys", metavar="PATH", help="file of API keys, TOML or JSON")
+    _add_switch(parser, "--no-keys", "answer everybody, also on an address that others reach")
+    _add_switch(parser, "--protect-metrics", "/metrics needs a key too")
+    parser.add_argument("--log-format", choices=("json", "text"), help="lines of the log on stderr (text)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     given = {flag: getattr(args, flag) for flag in FLAGS if getattr(args, flag) is not None}
     settings = Settings(**given)
+    logs.configure(settings.log_format)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -31,6 +37,13 @@ def run(args: argparse.Namespace) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     return 0
+
+
+def _add_switch(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+    """A flag that is None, not false, where it is not given: then the environment decides."""
+    parser.add_argument(flag, action="store_true", default=None, help=meaning)

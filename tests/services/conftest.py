@@ -88,7 +88,12 @@ def start_server() -> Iterator[Callable[[pathlib.Path], Server]]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "services", "serve", "--releases", str(folder), "--port", str(port)]
-        environment = {**os.environ, "NEARFEED_COMMIT": "abc123", "NEARFEED_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "NEARFEED_COMMIT": "abc123",
+            "NEARFEED_THREADS": "1",
+            "NEARFEED_PATIENCE_MS": "60000",
+        }
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         server = Server(client, subprocess.Popen(command, env=environment))
         started.append(server)
@@ -118,21 +123,33 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def make_app(releases: pathlib.Path) -> Iterator[Callable[[Recommender | None], FastAPI]]:
-    """An application at 2020-01-02T00:30Z, answering from the given recommender, or still loading."""
+def engine_of() -> Iterator[Callable[[Recommender], Engine]]:
+    """Puts a recommender to work; every engine is closed at the end."""
     engines: list[Engine] = []
 
-    def make(answering: Recommender | None) -> FastAPI:
-        app = create_app(Settings(releases=str(releases), threads=1), clock=lambda: tiny.MIDNIGHT / 1e6 + 1800)
-        if answering is not None:
-            # Tests compile and load; how long a question waits is not theirs to judge.
-            app.state.readiness.state = Engine(answering, patience_seconds=60)
-            engines.append(app.state.readiness.state)
-        return app
+    def make(recommender: Recommender) -> Engine:
+        # Tests compile and load; how long a question waits is not theirs to judge.
+        engines.append(Engine(recommender, patience_seconds=60))
+        return engines[-1]
 
     yield make
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture
+def make_app(
+    releases: pathlib.Path, engine_of: Callable[[Recommender], Engine]
+) -> Callable[[Recommender | None], FastAPI]:
+    """An application at 2020-01-02T00:30Z, answering from the given recommender, or still loading."""
+
+    def make(answering: Recommender | None) -> FastAPI:
+        app = create_app(Settings(releases=str(releases), threads=1), clock=lambda: tiny.MIDNIGHT / 1e6 + 1800)
+        if answering is not None:
+            app.state.readiness.state = engine_of(answering)
+        return app
+
+    return make
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ BAD: list[tuple[Any, str, str]] = [
     ({"recent_article_ids": [""]}, "recent_article_ids.0", "at least 1 character"),
     ({"recent_article_ids": [7]}, "recent_article_ids.0", "valid string"),
     ({"recent_article_ids": [None]}, "recent_article_ids.0", "valid string"),
-    ({"recent_article_ids": "a"}, "recent_article_ids", "valid array"),
+    ({"recent_article_ids": "a"}, "recent_article_ids", "valid list"),
     ({"user_id": "\n"}, "user_id", "U+000A"),
     ({"region_id": ""}, "region_id", "at least 1 character"),
     ({"region_id": "\x85"}, "region_id", "U+0085"),
@@ -78,8 +78,8 @@ BAD: list[tuple[Any, str, str]] = [
     ({"filters": {"colour": "red"}}, "filters.colour", "not permitted"),
     ({"explain": False}, "explain", "not supported by this version"),
     ({"colour": "red"}, "colour", "not permitted"),
-    ([], "body", "an object"),
-    ("a", "body", "an object"),
+    ([], "body", "valid dictionary"),
+    ("a", "body", "valid dictionary"),
 ]
 
 
@@ -102,7 +102,7 @@ RAW: list[tuple[bytes, dict[str, str], str]] = [
     (b'{"k": NaN}', JSON, "k"),
     (b'{"k": 1e400}', JSON, "k"),
     (b'{"k": ' + b"9" * 5000 + b"}", JSON, "body"),
-    (b'{"user_id": "\\ud800"}', JSON, "body"),
+    (b'{"user_id": "\\ud800"}', JSON, "user_id"),
     (b'{"\\ud800": 1}', JSON, "body"),
     (b'{"filters": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "body"),
     (b"[" * 100_000, JSON, "body"),
