@@ -18,6 +18,7 @@ from services.keys import Keys
 from services.limits import Limits, Rate
 from services.metrics import Metrics
 from services.middleware import RequestEnvelope
+from services.openapi import describe_keys
 from services.readiness import Readiness
 from services.routes import router
 from services.settings import Settings
@@ -44,9 +45,12 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time, traci
     app.state.metrics = Metrics()
     app.state.readiness = Readiness()
     app.state.tracing = tracing or _tracing(settings)
-    _surround(app)
+    access = Access(settings.protect_metrics)
+    _surround(app, access)
     add_error_handlers(app)
     app.include_router(router)
+    if settings.keys is not None:
+        describe_keys(app, access)
     return app
 
 
@@ -62,7 +66,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(app.state.tracing.close)
 
 
-def _surround(app: FastAPI) -> None:
+def _surround(app: FastAPI, access: Access) -> None:
     """Puts around the routes, from the inside out: traces, who is let in, and what every answer has."""
     settings, metrics = app.state.settings, app.state.metrics
     if app.state.tracing is not None:
@@ -70,7 +74,7 @@ def _surround(app: FastAPI) -> None:
     keys = None if settings.keys is None else Keys(settings.keys, app.state.clock, metrics.key_file_broken)
     app.add_middleware(
         Guard,
-        access=Access(settings.protect_metrics),
+        access=access,
         keys=keys,
         limits=Limits(settings.max_buckets),
         rate=None if settings.per_second is None else Rate.of(settings.per_second, settings.burst),

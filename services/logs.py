@@ -1,5 +1,6 @@
 """Decides what a line of the log looks like, and that it holds no personal data."""
 
+import contextlib
 import contextvars
 import datetime
 import json
@@ -19,6 +20,8 @@ REQUEST_ID: contextvars.ContextVar[str | None] = contextvars.ContextVar("request
 LINE = "%s %s %d in %.3f ms, key %s"
 ENCODER = json.JSONEncoder(default=str)
 
+_NO_INPUT: contextvars.ContextVar[bool] = contextvars.ContextVar("no_input", default=False)
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
@@ -28,6 +31,16 @@ def configure(log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+@contextlib.contextmanager
+def without_input() -> Iterator[None]:
+    """What is logged inside has to do with no request and no event: errors are told with their messages."""
+    token = _NO_INPUT.set(True)
+    try:
+        yield
+    finally:
+        _NO_INPUT.reset(token)
 
 
 def access(method: str, route: str, status: int, duration_ms: float, key_id: str | None) -> None:
@@ -83,8 +96,8 @@ class TextFormatter(logging.Formatter):
 
 
 def exception_text(error: BaseException) -> str:
-    """The traceback, with that of every cause. While a request is answered messages are left out: they quote input."""
-    if REQUEST_ID.get() is None:
+    """The traceback, with that of every cause. Messages are left out but inside `without_input`: they quote input."""
+    if _NO_INPUT.get():
         return "".join(traceback.format_exception(error)).rstrip()
     return "\n".join(
         "".join(traceback.format_tb(each.__traceback__)) + type(each).__qualname__ for each in _causes(error)

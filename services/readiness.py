@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 
-from services import release, warmup
+from services import logs, release, warmup
 from services.engine import Engine
 from services.recommender import Recommender
 from services.settings import Settings
@@ -29,7 +29,8 @@ class Readiness:
         try:
             self.state = Engine(open_recommender(settings), settings.batch, settings.patience_ms / 1_000)
         except Exception as error:
-            LOGGER.exception("the release cannot be served")
+            with logs.without_input():
+                LOGGER.exception("the release cannot be served")
             self.state = NotReady(str(error) or type(error).__name__)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Stage = Literal["batch", "history", "user_vector", "retrieval", "ranking", "respond"]
 
 TRACES = "/v1/traces"  # the path of OTLP over HTTP
+EXPORT_SECONDS = 3.0  # a collector that is down may hold up the end of the process no longer
 PARENT_HEADERS = (b"traceparent", b"tracestate")
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
 
@@ -97,7 +98,7 @@ class Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         address = endpoint.rstrip("/").removesuffix(TRACES) + TRACES
-        return cls(BatchSpanProcessor(OTLPSpanExporter(address)), ratio, version)
+        return cls(BatchSpanProcessor(OTLPSpanExporter(address, timeout=EXPORT_SECONDS)), ratio, version)
 
     def close(self) -> None:
         """Sends what is left."""

@@ -1,5 +1,6 @@
 """What a line of the log says, and what never stands in one."""
 
+import asyncio
 import dataclasses
 import io
 import json
@@ -11,10 +12,15 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
 from services import logs
+from services.headers import SecurityHeaders
+from services.metrics import Metrics
+from services.middleware import RequestEnvelope
 from services.recommender import Recommender
 from services.release import Release
+from tests.services.tiny import BrokenTower
 
 Make = Callable[[Recommender | None], FastAPI]
 Call = Callable[..., httpx.Response]
@@ -96,13 +102,14 @@ def test_a_line_of_text_stays_one_line() -> None:
     assert text == "2020-01-01T00:30:00.250Z WARNING services.x -: a\\x0ab\\x1b[2J\\x2028c"
 
 
-def test_outside_a_request_an_exception_is_told_whole() -> None:
-    told = line(record("failed", error=thrown(ValueError("articles.faiss is damaged"))))["exception"]
+def test_what_has_to_do_with_no_input_is_told_whole() -> None:
+    with logs.without_input():
+        told = line(record("failed", error=thrown(ValueError("articles.faiss is damaged"))))["exception"]
     assert told.startswith("Traceback")
     assert told.endswith("ValueError: articles.faiss is damaged")
 
 
-def test_inside_a_request_its_message_is_left_out() -> None:
+def test_of_other_errors_the_message_is_left_out() -> None:
     token = logs.REQUEST_ID.set("00ff")
     try:
         found = line(record("failed", error=thrown(ValueError("user-7f3a"))))
@@ -119,11 +126,37 @@ def test_inside_a_request_its_message_is_left_out() -> None:
 def test_causes_come_first_and_a_circle_ends() -> None:
     first, second = ValueError("a"), KeyError("b")
     first.__cause__, second.__context__ = second, first
-    token = logs.REQUEST_ID.set("00ff")
-    try:
-        assert logs.exception_text(first) == "KeyError\nValueError"
-    finally:
-        logs.REQUEST_ID.reset(token)
+    assert logs.exception_text(first) == "KeyError\nValueError"
+
+
+def test_what_a_worker_thread_logs_belongs_to_its_request(
+    make_app: Make, loaded: Release, call: Call, written: io.StringIO
+) -> None:
+    app = make_app(Recommender(dataclasses.replace(loaded, towers=BrokenTower())))
+    answer = call(app, "POST", PATH, json={"recent_article_ids": ["a"]})
+    assert answer.json()["degraded"] == "retrieval_failed"
+    (told,) = [each for each in written.getvalue().splitlines() if "the user tower of release" in each]
+    assert answer.headers["x-request-id"] in told
+
+
+def test_what_the_server_logs_of_a_failed_answer_belongs_to_its_request() -> None:
+    async def half(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError("half an answer")
+
+    async def ignore(_: Message) -> None:
+        """Nobody waits."""
+
+    async def serve() -> str | None:
+        state: dict[str, str] = {}
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": state}
+        envelope = RequestEnvelope(half, Metrics(), 1024, SecurityHeaders(b""), access_log=False)
+        with pytest.raises(ValueError, match="half an answer"):
+            await envelope(scope, ignore, ignore)
+        assert logs.REQUEST_ID.get() == state["request_id"]
+        return logs.REQUEST_ID.get()
+
+    assert asyncio.run(serve())
 
 
 def test_a_request_is_one_line(make_app: Make, recommender: Recommender, call: Call, written: io.StringIO) -> None:

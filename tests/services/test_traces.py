@@ -1,9 +1,11 @@
 """What is traced of a request, told by OpenTelemetry's own exporter in memory."""
 
 import dataclasses
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import httpx
@@ -162,6 +164,15 @@ def test_another_thread_is_given_the_parent(exporter: InMemorySpanExporter) -> N
     assert set(spans) == {"history", "retrieval", "ranking"}
     assert parent_id(spans["retrieval"]) == spans["history"].context.span_id
     assert parent_id(spans["ranking"]) == spans["retrieval"].context.span_id
+
+
+def test_a_collector_that_never_answers_holds_up_the_end_for_seconds_only() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tracing = Tracing.to(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", 1.0, "0.1.0")
+        tracing.tracer.start_span("request").end()
+        started = time.monotonic()
+        tracing.close()
+    assert time.monotonic() - started < 8
 
 
 def test_without_tracing_a_stage_is_nothing() -> None:
