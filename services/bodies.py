@@ -38,7 +38,7 @@ def loads(body: bytes) -> Any:
     Raises FieldsRefusedError with the name, json.JSONDecodeError, and other ValueErrors and RecursionError for numbers
     too long and lists too deep. NaN and Infinity are left to the field's own type.
     """
-    return json.loads(body, object_pairs_hook=_each_once)
+    return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
 
 
 def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,3 +48,6 @@ def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, count in counts.items() if count > 1)
         raise FieldsRefusedError([{"field": twice, "message": "is given more than once"}])
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_once)  # json.loads would make one for each body
