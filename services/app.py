@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 import services
+from services import intake
 from services.access import Access
-from services.engine import Engine
 from services.errors import add_error_handlers
 from services.guard import Guard
 from services.headers import SecurityHeaders, docs_page, docs_policy
@@ -22,6 +22,7 @@ from services.openapi import describe_keys
 from services.readiness import Readiness
 from services.routes import router
 from services.settings import Settings
+from services.stores import open_store
 from services.traces import Traced, Tracing
 
 
@@ -35,7 +36,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time, traci
         redoc_url=None,
         title="Nearfeed",
         version=services.__version__,
-        description="Recommendations from a verified release, in candidate order: no events come in over HTTP yet.",
+        description="Recommendations from a verified release.",
         lifespan=_lifespan,
         # FastAPI's own spans hold paths and queries, and its logs messages; a variable alone would send them.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -44,11 +45,13 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time, traci
     app.state.clock = clock
     app.state.metrics = Metrics()
     app.state.readiness = Readiness()
+    app.state.store = None
     app.state.tracing = tracing or _tracing(settings)
     access = Access(settings.protect_metrics)
     _surround(app, access)
     add_error_handlers(app)
     app.include_router(router)
+    app.include_router(intake.router)
     if settings.keys is not None:
         describe_keys(app, access)
     return app
@@ -57,11 +60,14 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time, traci
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads the release in a thread beside the running server, and waits for that thread at the end."""
-    loading = asyncio.create_task(asyncio.to_thread(app.state.readiness.load, app.state.settings))
+    settings, readiness = app.state.settings, app.state.readiness
+    app.state.store = None if settings.store is None else open_store(settings.store)
+    loading = asyncio.create_task(asyncio.to_thread(readiness.load, settings, app.state.store))
     yield
     await loading
-    if isinstance(app.state.readiness.state, Engine):
-        await asyncio.to_thread(app.state.readiness.state.close)
+    await asyncio.to_thread(readiness.close)
+    if app.state.store is not None:
+        await asyncio.to_thread(app.state.store.close)
     if app.state.tracing is not None:
         await asyncio.to_thread(app.state.tracing.close)
 

@@ -5,10 +5,18 @@ import logging
 
 from services import logs, release, warmup
 from services.engine import Engine
+from services.follower import Follower
 from services.recommender import Recommender
+from services.release import Release
 from services.settings import Settings
+from services.sources import PRESETS
+from services.state import State
+from services.store import BEGINNING, Store
+from services.users import StoredUsers
 
 LOGGER = logging.getLogger(__name__)
+# What is viewed most may be as it was half a second ago (microseconds).
+FRESH_FOR = 500_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +31,34 @@ class Readiness:
 
     def __init__(self) -> None:
         self.state: Engine | NotReady = NotReady("the release is being loaded")
+        self.follower: Follower | None = None
 
-    def load(self, settings: Settings) -> None:
-        """Loads the release that the settings name; any error is logged and becomes the reason for not being ready."""
+    def load(self, settings: Settings, store: Store | None = None) -> None:
+        """Loads the release that the settings name, and lets the log of `store` have its effect on it; any error is
+        logged and becomes the reason for not being ready."""
         try:
-            self.state = Engine(open_recommender(settings), settings.batch, settings.patience_ms / 1_000)
+            recommender = recommender_of(open_release(settings), settings, store)
+            engine = Engine(recommender, settings.batch, settings.patience_ms / 1_000)
+            if store is not None:
+                self.follower = Follower(store, BEGINNING, engine.tell)
+                self.follower.catch_up()
+                self.follower.start()
+            self.state = engine
         except Exception as error:
             with logs.without_input():
                 LOGGER.exception("the release cannot be served")
             self.state = NotReady(str(error) or type(error).__name__)
 
+    def close(self) -> None:
+        """Follows the log no more, answers what waits."""
+        if self.follower is not None:
+            self.follower.close()
+        if isinstance(self.state, Engine):
+            self.state.close()
 
-def open_recommender(settings: Settings) -> Recommender:
-    """The recommender over the release given, or else over the one in service, verified and warmed up.
+
+def open_release(settings: Settings) -> Release:
+    """The release given, or else the one in service, verified and warmed up.
 
     Raises ArtifactError or ReleaseError (both ValueError), naming the file.
     """
@@ -43,4 +66,13 @@ def open_recommender(settings: Settings) -> Recommender:
     loaded = release.load(path, settings.threads)
     warmup.check(loaded)
     LOGGER.info("release %s from %s is ready: %d articles", loaded.id, path, len(loaded.catalogue))
-    return Recommender(loaded)
+    return loaded
+
+
+def recommender_of(loaded: Release, settings: Settings, store: Store | None) -> Recommender:
+    """With a store there is a state, what is viewed now and the ranking; without one the two towers alone."""
+    if store is None:
+        return Recommender(loaded)
+    preset = PRESETS[settings.preset]
+    state = State(preset.half_life, preset.reach, StoredUsers(store, loaded.catalogue.rows))
+    return Recommender(loaded, state, preset, fresh_for=FRESH_FOR)

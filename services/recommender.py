@@ -87,16 +87,22 @@ class Recommender:
         state: State | None = None,
         preset: Preset = PRESETS["marketplace"],
         candidates: int = 200,
+        fresh_for: int = 0,
     ) -> None:
         """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
-        answer, or as many as are asked for where those are more."""
+        answer, or as many as are asked for where those are more. `fresh_for`: see Sources."""
         self.release, self.state, self._most = release, state, candidates
         self._retrieval = Retrieval(release.index, release.vectors, release.catalogue)
-        self._sources = Sources(state, release.catalogue, preset) if state else None
+        self._sources = Sources(state, release.catalogue, preset, fresh_for) if state else None
         self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
         self._ranking = None
         if release.ranking and self.features:
             self._ranking = Ranking(release.ranking, self.features, release.tokens)
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether a ranking model orders the candidates."""
+        return self._ranking is not None
 
     def answer(self, request: Request) -> Answer:
         """Up to `k` articles on offer, none in the history, none excluded; all there are where fewer remain."""

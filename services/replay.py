@@ -35,7 +35,7 @@ from services.log import Log, LogError
 from services.outcomes import Outcomes
 from services.predictions import ListScores, Predictions
 from services.questions import Mask, Sample, ShownLists
-from services.readiness import open_recommender
+from services.readiness import open_release
 from services.recommender import Recommender, Request
 from services.release import Release
 from services.settings import Settings
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Plays the logs; the last line printed is one JSON object."""
     start, to = _window(args)
     played = log.read(args.logs, to)
-    release = open_recommender(Settings(release=args.release, threads=args.threads)).release
+    release = open_release(Settings(release=args.release, threads=args.threads))
     whole = newcomers.extended(release, newcomers.first_versions(args.logs))
     if args.protocol == LEAVE_ONE_OUT:
         whole = _always_on_offer(whole)

@@ -19,8 +19,8 @@ from services.live import HOUR, MINUTE
 from services.readiness import NotReady
 from services.traces import span
 
-STAGES = {"candidates": "two_tower", "ranking": None}
-ANSWERS = "candidate order: the ranking stage needs live signals, which HTTP does not bring yet"
+CANDIDATE_ORDER = "candidate order: the ranking stage needs a store and a release that has a ranking model"
+RANKED = "order of the ranking model"
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -42,9 +42,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 async def recommend(request: Request, body: schemas.RecommendationRequest) -> Response:
-    """Recommends articles for a history of views. Stateless: the history comes with the request, and `user_id` alone
-    is answered like a user without history, from what is popular in the region, then overall. The same request has the
-    same answer (but for its id) until the hour is over.
+    """Recommends articles for a history of views: that which the request brings in `recent_article_ids`, or else what
+    the service knows of `user_id`. Who has none is answered from what is viewed now, what is new and what is popular.
     """
     engine = ready_engine(request)
     question = recommender.Request(
@@ -130,12 +129,14 @@ async def readyz(request: Request, response: Response) -> schemas.ReadinessAnswe
 @router.get("/version")
 async def version(request: Request) -> schemas.Version:
     """The version of the service, the commit it was built from, the release that answers, and the stages it has."""
+    state = request.app.state.readiness.state
+    is_ranked = isinstance(state, Engine) and state.recommender.is_ranked
     return schemas.Version(
         version=services.__version__,
         commit=request.app.state.settings.commit,
         release_id=_release_id(request),
-        stages=dict(STAGES),
-        answers=ANSWERS,
+        stages={"candidates": "two_tower", "ranking": "mmoe" if is_ranked else None},
+        answers=RANKED if is_ranked else CANDIDATE_ORDER,
     )
 
 

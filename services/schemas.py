@@ -60,8 +60,8 @@ class RecommendationRequest(BaseModel):
 
     user_id: Id | None = Field(
         None,
-        description="Accepted, but there is no stored history yet: without recent_article_ids the answer is that "
-        "for a user without history.",
+        description="Whose history is used where recent_article_ids is absent; what the user viewed or hid is not "
+        "recommended.",
     )
     region_id: Id | None = Field(None, description="Where the user is; null is a region of its own.")
     recent_article_ids: Ids | None = Field(
@@ -85,7 +85,7 @@ class RecommendedArticle(BaseModel):
     """One place of the answer."""
 
     article_id: str
-    score: float = Field(description="Inner product for two_tower, popularity for the other sources, 0 for catalogue.")
+    score: float = Field(description="Compares items of one source.")
     position: int = Field(ge=1)
     source: Source
 

@@ -4,14 +4,20 @@ import argparse
 
 from services import logs
 from services.settings import Settings
+from services.sources import PRESETS
 
-FLAGS = ("releases", "release", "host", "port", "threads", "keys", "no_keys", "protect_metrics", "log_format")
+FLAGS = (
+    "releases", "release", "store", "preset", "host", "port", "threads", "keys", "no_keys", "protect_metrics",
+    "log_format",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `serve`; what is not given comes from NEARFEED_ variables, then from the defaults."""
     parser.add_argument("--releases", metavar="DIR", help="folder or URL with releases and CURRENT")
     parser.add_argument("--release", metavar="PATH", help="serve this release, whatever CURRENT says")
+    parser.add_argument("--store", metavar="URL", help="log and histories: sqlite:///FILE or redis://HOST:PORT/NUMBER")
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="kind of logs (marketplace)")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")
     parser.add_argument("--threads", type=int, help="threads of TensorFlow and of faiss (the cores available)")

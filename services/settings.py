@@ -1,7 +1,7 @@
 """Decides what can be set from outside: every setting of the service, from NEARFEED_ variables or flags."""
 
 import ipaddress
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,12 +33,12 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=available_cores, ge=1)
     commit: str | None = None
     retry_after_seconds: int = Field(default=5, ge=1)
-    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     shutdown_seconds: int = Field(default=10, ge=1)
     batch: int = Field(default=32, ge=1, le=256)
     patience_ms: float = Field(default=250, gt=0, allow_inf_nan=False)
     store: str | None = None
-    preset: str | None = None
+    preset: Literal["marketplace", "news", "shop-history"] = "marketplace"
 
     keys: str | None = None
     no_keys: bool = False

@@ -15,7 +15,7 @@ Make = Callable[[Recommender | None], FastAPI]
 Call = Callable[..., httpx.Response]
 PATH = "/v1/recommendations"
 JSON = {"content-type": "application/json"}
-LIMIT_BYTES = 16 * 1024 * 1024
+LIMIT_BYTES = 4 * 1024 * 1024
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_declared_length_is_refused_before_anything_is_read(app: FastAPI, call
     for declared in (str(LIMIT_BYTES + 1), "9" * 5000):
         answer = call(app, "POST", PATH, content=body(), headers={**JSON, "content-length": declared})
         assert answer.status_code == 413
-        assert answer.json()["error"] == "the body is larger than 16777216 bytes"
+        assert answer.json()["error"] == "the body is larger than 4194304 bytes"
     assert not read
 
 
@@ -110,7 +110,7 @@ def test_what_arrives_counts_whatever_was_declared(app: FastAPI, call: Call, dec
     _, most_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert answer.status_code == 413
-    assert sent == 17
+    assert sent == 5
     assert most_bytes < 3 * LIMIT_BYTES
 
 
