@@ -10,9 +10,9 @@ import numpy as np
 
 from services import log
 from services.log import Log
-from services.replay import micros
 from services.store import SINK, Record, Store
 from services.stores import open_store
+from services.times import micros
 
 LOGGER = logging.getLogger(__name__)
 AT_ONCE = 5_000

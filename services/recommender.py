@@ -20,7 +20,7 @@ from services.answers import (
     Degraded,
     Item,
     Pool,
-)
+)  # fmt: skip
 from services.candidates import SOURCES, Candidates, Rows, Scores, nowhere
 from services.eligibility import Eligibility, eligibility
 from services.features import Asker, Features
@@ -45,7 +45,7 @@ class UnknownArticleError(LookupError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One question. `time` (microseconds) is when the answer is shown; `recent_article_ids` is oldest first."""
+    """One question, of `time` (microseconds), when the answer is shown; `recent_article_ids` is oldest first."""
 
     time: int
     k: int
@@ -162,7 +162,7 @@ class Recommender:
         return self._items(self._retrieval.search(self.release.vectors[[row]], [k], [eligible]))
 
     def _pasts(self, requests: Sequence[Request]) -> Sequence[Past]:
-        """What is known of those who bring no history; UNAVAILABLE where that cannot be asked now."""
+        """Of those who bring no history."""
         asked = [None if one.recent_article_ids else one.user_id for one in requests]
         if self.state is None:
             return [NOBODY] * len(requests)
@@ -183,12 +183,8 @@ class Recommender:
         return Case(request, past, views, eligibility(catalogue, seen, request.time, request.filter))
 
     def _vectors(self, cases: Sequence[Case]) -> Floats:
-        return user_vectors(
-            self.release,
-            [case.history.rows for case in cases],
-            [case.request.region_id for case in cases],
-            [full_hour(case.request.time) for case in cases],
-        )
+        histories, regions = [case.history.rows for case in cases], [case.request.region_id for case in cases]
+        return user_vectors(self.release, histories, regions, [full_hour(case.request.time) for case in cases])
 
     def _nearest(self, cases: Sequence[Case]) -> Sequence[Candidates | None]:
         """What the model finds for each case: nothing where there is no history, None where it failed."""

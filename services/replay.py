@@ -7,7 +7,6 @@ before its events.
 import argparse
 import collections
 import dataclasses
-import datetime
 import json
 import logging
 import pathlib
@@ -41,6 +40,7 @@ from services.release import Release
 from services.settings import Settings
 from services.sources import PRESETS
 from services.state import Event, State
+from services.times import micros
 
 LOGGER = logging.getLogger(__name__)
 PROGRESS_SECONDS = 10
@@ -267,13 +267,3 @@ def _rows(recommender: Recommender, played: Log) -> Rows:
     if -1 in rows:
         raise LogError(f"article {played.article_ids[rows.index(-1)]!r} has events, but is not in articles.parquet")
     return np.array(rows, np.int64)
-
-
-def micros(flag: str, text: str) -> int:
-    """Microseconds of an ISO time, of UTC where it names no zone; raises ReplayError naming the flag."""
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ReplayError(f"{flag} is {text!r}, an ISO time such as 2026-01-31T00:00:00Z is needed") from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    return int(moment.timestamp() * 1_000_000)

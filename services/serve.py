@@ -1,10 +1,12 @@
 """Decides how the service runs as a process: one server, logging to stderr."""
 
 import argparse
+import time
 
 from services import logs
 from services.settings import Settings
 from services.sources import PRESETS
+from services.times import micros
 
 FLAGS = (
     "releases", "release", "store", "preset", "host", "port", "threads", "keys", "no_keys", "protect_metrics",
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", metavar="PATH", help="serve this release, whatever CURRENT says")
     parser.add_argument("--store", metavar="URL", help="log and histories: sqlite:///FILE or redis://HOST:PORT/NUMBER")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="kind of logs (marketplace)")
+    parser.add_argument("--as-of", metavar="TIME", help="the time to begin at (ISO): to serve logs of the past")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")
     parser.add_argument("--threads", type=int, help="threads of TensorFlow and of faiss (the cores available)")
@@ -36,8 +39,13 @@ def run(args: argparse.Namespace) -> int:
     given = {flag: getattr(args, flag) for flag in FLAGS if getattr(args, flag) is not None}
     settings = Settings(**given)
     logs.configure(settings.log_format)
+    ago = 0.0 if args.as_of is None else time.time() - micros("--as-of", args.as_of) / 1e6
+
+    def clock() -> float:
+        return time.time() - ago
+
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, clock),
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.presets import PRESETS
-from training.quality import LISTS
 from training.road import Road, StageError
 from training.scorer import ATTENTION
 from training.targets import TIME
+from training.two_stages import LISTS
 
 FEATURES = ("NDCG@10", "AUC", "MRR")
 CANDIDATES = ("HR@10", "HR@200", "NDCG@10", "MAP")

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.road import Release, Road, StageError, Step, make_release
+from training.road import Road, StageError, Step
+from training.targets import TIME
+from training.two_stages import TwoStages
 
 READY_SECONDS = 120
 EVENTS = "events.parquet"
 LEAST_VIEWS = 5
+# About so many lists the ranking learns from.
+LISTS = 4_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +45,12 @@ def run(args: argparse.Namespace) -> int:
     """Ends after the example with --no-serve, else when it is interrupted."""
     road = Road()
     logs = args.logs or simulate(road, args.build)
-    release = make_release(road, logs, args.build / folder_name(logs), newest_time(logs))
-    with Service(road, release, args.port) as service:
+    build, until = args.build / folder_name(logs), newest_time(logs)
+    preset = make_release(road, logs, build, until)
+    store = f"sqlite:///{build / 'store.sqlite'}"
+    road.run("import", "services", "import", "--store", store, "--logs", str(logs))
+    flags = ("--releases", str(build / "releases"), "--store", store, "--preset", preset, "--as-of", until)
+    with Service(road, flags, args.port) as service:
         answer = ask(args.port, example_request(logs))
         print(road.table(), file=sys.stderr)
         print(json.dumps({"steps": {step.name: step.seconds for step in road.steps}, "items": len(answer["items"])}))
@@ -49,6 +58,19 @@ def run(args: argparse.Namespace) -> int:
             print(f"\nserving on http://127.0.0.1:{args.port}/docs, Ctrl-C ends it", file=sys.stderr, flush=True)
             service.wait()
     return 0
+
+
+def make_release(road: Road, logs: pathlib.Path, build: pathlib.Path, until: str) -> str:
+    """Logs in BigQuery, a dataset of what lies before `until`, both models and a release below `build`; returns the
+    preset that suits the logs. The ranking learns from fewer lists than it could: a demonstration is short."""
+    stages = TwoStages(road, build, logs, TIME, until, seed=0)
+    table_set = ("--dataset", f"nearfeed_{build.name}")
+    stages.stage("load", "preprocessing", "load", "--logs", str(logs), *table_set)
+    flags = ("--until", until, "--out", str(build / "datasets"), *table_set)
+    dataset = stages.stage("preprocess", "preprocessing", "run", *flags)["path"]
+    preset = str(stages.stage("preset", "training", "preset", "--dataset", dataset)["preset"])
+    stages.release(dataset, preset, LISTS)
+    return preset
 
 
 def simulate(road: Road, build: pathlib.Path) -> pathlib.Path:
@@ -108,12 +130,12 @@ def ask(port: int, request: dict[str, Any]) -> Any:
 class Service:
     """Starts the service and waits until it is ready; stops it at the end."""
 
-    def __init__(self, road: Road, release: Release, port: int) -> None:
-        self.road, self.release, self.port = road, release, port
+    def __init__(self, road: Road, flags: Sequence[str], port: int) -> None:
+        self.road, self.flags, self.port = road, flags, port
 
     def __enter__(self) -> "subprocess.Popen[bytes]":
         began = time.monotonic()
-        command = ["services", "serve", "--releases", str(self.release.releases), "--port", str(self.port)]
+        command = ["services", "serve", *self.flags, "--port", str(self.port)]
         print(f"\n== serve: python -m {' '.join(command)}", file=sys.stderr, flush=True)
         self.process = subprocess.Popen([sys.executable, "-m", *command])
         try:

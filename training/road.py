@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import time
@@ -54,47 +53,6 @@ class Road:
     def _account(self, name: str, seconds: float, peak_memory_mb: float) -> None:
         self.steps.append(Step(name, round(seconds, 1), round(peak_memory_mb)))
         print(f"== {name} took {seconds:.1f} s, {peak_memory_mb:.0f} MB", file=sys.stderr, flush=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """Where a release was published, and what its stages told."""
-
-    releases: pathlib.Path
-    path: str
-    told: dict[str, dict[str, Any]]
-
-
-def make_release(
-    road: Road, logs: pathlib.Path, build: pathlib.Path, until: str, candidate_flags: tuple[str, ...] = ()
-) -> Release:
-    """Logs in BigQuery, a dataset of what lies before `until`, a candidate model, an index and a release below
-    `build`."""
-    table_set = ("--dataset", f"nearfeed_{build.name}")
-    told = {"load": road.run("load", "preprocessing", "load", "--logs", str(logs), *table_set)}
-    told["preprocess"] = road.run(
-        "preprocess", "preprocessing", "run", "--until", until, "--out", str(build / "datasets"), *table_set
-    )
-    dataset = ("--dataset", told["preprocess"]["path"])
-    told["train"] = road.run(
-        "train", "training", "candidate", *dataset, "--out", str(build / "models"),
-        "--work", str(build / "work"), *candidate_flags,
-    )  # fmt: skip
-    candidate = ("--candidate", told["train"]["path"])
-    told["index"] = road.run("index", "training", "index", *dataset, *candidate, "--out", str(build / "indices"))
-    releases = build / "releases"
-    told["publish"] = road.run(
-        "publish",
-        "training",
-        "publish",
-        *dataset,
-        *candidate,
-        "--index",
-        told["index"]["path"],
-        "--releases",
-        str(releases),
-    )
-    return Release(releases, told["publish"]["path"], told)
 
 
 def _last_json(name: str, output: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_version_says_what_is_running(server: Server) -> None:
         "commit": "abc123",
         "release_id": tiny.identity().id,
         "stages": {"candidates": "two_tower", "ranking": None},
-        "answers": "candidate order: the ranking stage needs live signals, which HTTP does not bring yet",
+        "answers": "candidate order: the ranking stage needs a store and a release that has a ranking model",
     }
 
 

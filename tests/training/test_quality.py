@@ -10,7 +10,7 @@ import pytest
 from preprocessing.emulator import Emulator
 from tests.conftest import bigquery_environment
 from tests.stages import Road
-from training import ablation, quality
+from training import ablation, quality, two_stages
 from training.__main__ import main
 from training.dataset import open_dataset
 from training.presets import Preset, Statistics, statistics
@@ -33,7 +33,8 @@ def measured(
     last_day = str(np.datetime64(road.until[:19]) - np.timedelta64(1, "D")) + "Z"
     window = ["--from", last_day, "--to", road.until, "--sample", "1"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quality, "PRESETS", {"marketplace": SMALL})
+        for module in (quality, two_stages):
+            patch.setattr(module, "PRESETS", {"marketplace": SMALL})
         for name, value in bigquery_environment(emulator, "quality").items():
             patch.setenv(name, value)
         flags = ["--logs", str(road.logs), *window, "--preset", "marketplace", "--out", str(out)]

@@ -1,11 +1,10 @@
 """Checks that stages run one after the other, are given each other's paths, and stop the road when they fail."""
 
 import pathlib
-from typing import Any
 
 import pytest
 
-from training.road import Road, StageError, Step, make_release
+from training.road import Road, StageError, Step
 
 MODULES = {
     "prints_object": 'print("loading")\nprint(\'{"path": "here", "rows": 3}\')\n\n',
@@ -71,30 +70,3 @@ def test_the_table_has_a_line_a_stage_and_the_sum() -> None:
         "train          100.2 s     3000 MB",
         "all            101.8 s",
     ]
-
-
-class Told(Road):
-    """Runs nothing: notes the commands, and answers with a path made of the stage's name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.commands: list[tuple[str, ...]] = []
-
-    def run(self, name: str, *command: str) -> dict[str, Any]:
-        self.commands.append(command)
-        return {"path": f"made/{name}"}
-
-
-def test_each_stage_is_given_what_the_ones_before_made() -> None:
-    road = Told()
-    release = make_release(road, pathlib.Path("logs"), pathlib.Path("b/x"), "2020-01-02T00:00:00Z", ("--dim", "8"))
-    dataset, candidate = "--dataset made/preprocess", "--candidate made/train"
-    assert [" ".join(command) for command in road.commands] == [
-        "preprocessing load --logs logs --dataset nearfeed_x",
-        "preprocessing run --until 2020-01-02T00:00:00Z --out b/x/datasets --dataset nearfeed_x",
-        f"training candidate {dataset} --out b/x/models --work b/x/work --dim 8",
-        f"training index {dataset} {candidate} --out b/x/indices",
-        f"training publish {dataset} {candidate} --index made/index --releases b/x/releases",
-    ]
-    assert (release.releases, release.path) == (pathlib.Path("b/x/releases"), "made/publish")
-    assert list(release.told) == ["load", "preprocess", "train", "index", "publish"]
