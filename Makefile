@@ -57,6 +57,11 @@ bench-preprocess: .venv/installed .venv-emulator/installed ## time the job on 2,
 bench-vocabulary: .venv/installed ## time and memory of vocabularies of 1 and 5 million articles [REPEAT=1]
 	$(RUN) preprocessing bench-vocabulary $(if $(REPEAT),--repeat $(REPEAT))
 
+.PHONY: bench-store
+bench-store: .venv/installed ## events a second that a store takes, alone and in batches of 100 [STORE=redis://...] [REPEAT=1]
+	mkdir -p $(BUILD)/bench
+	$(RUN) services bench-store --store $(or $(STORE),sqlite:///$(BUILD)/bench/store.db) $(if $(REPEAT),--repeat $(REPEAT))
+
 .PHONY: bench-input
 bench-input: .venv/installed ## windows a second that reach training on one core DATASET=DIR
 	$(RUN) training bench-input --dataset $(DATASET)

@@ -11,6 +11,7 @@ COMMANDS = {
     "sink": ("services.sink", "carry the log of events and articles to BigQuery"),
     "import": ("services.importing", "put logged events into a store, as if they had come over HTTP"),
     "key": ("services.minting", "make an API key and its entry for the key file"),
+    "bench-store": ("services.store_bench", "time how many events a second a store takes"),
     "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }
 

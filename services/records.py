@@ -42,7 +42,7 @@ def prepare(record: Record) -> Prepared:
     ids = {name: _checked(record, name) for name in IDS[record.kind]}
     if not -LATEST <= record.time <= LATEST:
         raise ValueError(f"the time of the {record.kind} {ids} is {record.time}: more than 2**53 microseconds away")
-    seen, most = SEEN.get(record.fields.get("event_type", ""), ("", 0)) if record.kind == "event" else ("", 0)
+    seen, most = SEEN.get(str(record.fields.get("event_type")), ("", 0)) if record.kind == "event" else ("", 0)
     return Prepared(
         record.kind, record.time, json.dumps([record.kind, record.time, dict(record.fields)], separators=(",", ":")),
         ids.get("event_id", ""), ids.get("user_id", ""), ids.get("article_id", ""), seen, most,

@@ -56,7 +56,7 @@ class RedisStore:
             return []
         with self._errors():
             self._check_durability()
-            fresh = self._append([self._prefix], [IDS_SECONDS, *(value for one in prepared for value in one)])
+            fresh = self._append([self._key("")], [IDS_SECONDS, *(value for one in prepared for value in one)])
         return [bool(one) for one in fresh]
 
     def read(self, after: str, limit: int, wait_seconds: float = 0.0) -> Sequence[Logged]:
@@ -120,7 +120,7 @@ class RedisStore:
 
     def drop_articles(self, before: int) -> None:
         with self._errors():
-            while self._drop([self._prefix], [before, ARTICLES_TOGETHER]) == ARTICLES_TOGETHER:
+            while self._drop([self._key("")], [before, ARTICLES_TOGETHER]) == ARTICLES_TOGETHER:
                 pass
 
     def append_answers(self, answers: Sequence[bytes]) -> None:
@@ -181,11 +181,16 @@ class RedisStore:
             self._patient.xtrim(self._key(stream), minid=first, approximate=False)
 
     def _check_durability(self) -> None:
-        """Warns once of a Redis that forgets at its end what it acknowledged."""
+        """Warns once of a Redis that forgets at its end what it acknowledged, or does not tell."""
         if self._is_checked:
             return
-        if not self._quick.info("persistence").get("aof_enabled"):
-            _logger.warning("%s has appendonly off: what it acknowledges is lost when it ends", self._name)
+        try:
+            keeps = self._quick.info("persistence").get("aof_enabled")
+        except redis.ResponseError as error:
+            _logger.warning("%s does not tell whether appendonly is on: %s", self._name, error)
+        else:
+            if not keeps:
+                _logger.warning("%s has appendonly off: what it acknowledges is lost when it ends", self._name)
         self._is_checked = True
 
     @contextlib.contextmanager

@@ -24,7 +24,8 @@ class Row(NamedTuple):
 
 
 def event(record: Record, now: int) -> Row:
-    """`now` (microseconds) is when it was received, where the record does not tell."""
+    """`now` (microseconds) is when it was received, where the record does not tell. Raises ValueError, as all here do,
+    for columns that the table does not have and for required ones that are absent: BigQuery would refuse the row."""
     columns = {"event_time": record.time, "received_at": now, **_known(record.fields)}
     return Row(tables.EVENTS, str(columns["event_id"]), _content(tables.EVENTS, columns))
 
@@ -41,15 +42,20 @@ def forgotten(record: Record) -> Row:
 
 
 def answer(content: bytes) -> Row:
-    """Raises ValueError for what is no JSON object with a request_id."""
+    """Raises ValueError for what is no JSON object, too."""
     columns = json.loads(content)
-    if not isinstance(columns, dict) or "request_id" not in columns:
-        raise ValueError("the answer is no JSON object with a request_id")
-    return Row(tables.REQUESTS, str(columns["request_id"]), _content(tables.REQUESTS, columns))
+    if not isinstance(columns, dict):
+        raise ValueError("the answer is no JSON object")
+    row = _content(tables.REQUESTS, columns)
+    return Row(tables.REQUESTS, str(row["request_id"]), row)
 
 
 def _content(table: Table, columns: Mapping[str, Any]) -> Columns:
     content = _known(columns)
+    if unknown := set(content) - {field.name for field in table.schema}:
+        raise ValueError(f"{table.name} has no column {', '.join(sorted(unknown))}")
+    if absent := set(table.required) - set(content):
+        raise ValueError(f"{', '.join(sorted(absent))} is absent, {table.name} requires it")
     for name in table.times:
         if type(content.get(name)) is int:
             content[name] = _timestamp(content[name])

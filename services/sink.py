@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from google.auth.exceptions import DefaultCredentialsError
 
@@ -24,7 +25,7 @@ from services.rows import Row
 from services.sink_metrics import SinkMetrics
 from services.store import SINK, Logged, Record, Store, StoreError
 from services.stores import open_store
-from services.tables import ALL, ARTICLES, REQUESTS
+from services.tables import ALL, ARTICLES, EVENTS, FORGOTTEN, REQUESTS, Table
 from services.versions import Versions
 from services.warehouse import GIGABYTE, Warehouse, WarehouseError
 
@@ -90,8 +91,7 @@ class Sink:
         entries = self._store.read(after, BATCH_RECORDS)
         self._metrics.waiting(self._store.count(after), _appended_at(entries))
         if entries:
-            made, refused = self._made([entry.record for entry in entries])
-            self._send(made, refused)
+            self._send(self._made([entry.record for entry in entries]))
             self._versions.settle()
             self._store.move_cursor(CURSOR, entries[-1].position)
             left = self._store.read(entries[-1].position, 1)
@@ -101,46 +101,50 @@ class Sink:
     def _deliver_answers(self) -> bool:
         entries = self._store.read_answers(self._store.cursor(ANSWERS_CURSOR), BATCH_ANSWERS)
         if entries:
-            made: list[Row] = []
-            refused: list[DeadLetter] = []
-            for _, content in entries:
-                try:
-                    made.append(rows.answer(content))
-                except ValueError as error:
-                    refused.append(DeadLetter(REQUESTS.name, str(error), content.decode(errors="replace")))
-            self._send(made, refused)
+            made = [
+                _or_dead(REQUESTS, content.decode(errors="replace"), rows.answer, content) for _, content in entries
+            ]
+            self._send(made)
             self._store.move_cursor(ANSWERS_CURSOR, entries[-1][0])
             self._store.trim_answers(entries[-1][0])
         return len(entries) == BATCH_ANSWERS
 
-    def _made(self, records: Sequence[Record]) -> tuple[list[Row], list[DeadLetter]]:
+    def _made(self, records: Sequence[Record]) -> list[Row | DeadLetter]:
         """The rows of records, and what no row can be made of."""
         now = int(self._clock() * 1e6)
-        made = [rows.event(record, now) for record in records if record.kind == "event"]
-        made += [rows.forgotten(record) for record in records if record.kind == "forget"]
+        made = [_or_dead(EVENTS, one.fields, rows.event, one, now) for one in records if one.kind == "event"]
+        made += [_or_dead(FORGOTTEN, one.fields, rows.forgotten, one) for one in records if one.kind == "forget"]
         changes = [record for record in records if record.kind in {"article", "removal"}]
-        refused = []
         for record, columns in zip(changes, self._versions.of(changes), strict=True):
             if columns is None:
                 lost = {**record.fields, "removed_at": record.time}
-                refused.append(DeadLetter(ARTICLES.name, "removal of an article that BigQuery does not know", lost))
+                made.append(DeadLetter(ARTICLES.name, "removal of an article that BigQuery does not know", lost))
             else:
-                made.append(rows.version(columns))
-        return made, refused
+                made.append(_or_dead(ARTICLES, columns, rows.version, columns))
+        return made
 
-    def _send(self, made: Sequence[Row], refused: list[DeadLetter]) -> None:
+    def _send(self, made: Sequence[Row | DeadLetter]) -> None:
         """Dead letters are written once all the rest has arrived: until then the batch may come again."""
         counts: dict[str, int] = {}
-        letters = list(refused)
+        letters = [one for one in made if isinstance(one, DeadLetter)]
         for table in ALL:
-            own = [row for row in made if row.table is table]
+            own = [row for row in made if isinstance(row, Row) and row.table is table]
             rejected = self._warehouse.insert(table, own)
             letters += [DeadLetter(table.name, one.reason, one.row.content) for one in rejected]
             counts[table.name] = len(own) - len(rejected)
         if letters:
+            _logger.warning("%d rows become dead letters, the first: %s", len(letters), letters[0].reason)
             self._dead_letters.add(letters)
         for name, count in counts.items():
             self._metrics.delivered(name, count, sum(letter.table == name for letter in letters))
+
+
+def _or_dead(table: Table, content: Any, make: Callable[..., Row], *given: Any) -> Row | DeadLetter:
+    """The row that `make` makes of what is given, or the letter with its reason."""
+    try:
+        return make(*given)
+    except ValueError as error:
+        return DeadLetter(table.name, str(error), content)
 
 
 def _appended_at(entries: Sequence[Logged]) -> float | None:

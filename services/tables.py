@@ -36,6 +36,11 @@ class Table:
         """The columns that are repeated."""
         return tuple(field.name for field in self.schema if field.mode == "REPEATED")
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that are never null."""
+        return tuple(field.name for field in self.schema if field.mode == "REQUIRED")
+
     def definition(self, full_name: str) -> bigquery.Table:
         """What the client's `create_table` takes."""
         table = bigquery.Table(full_name, schema=list(self.schema))

@@ -159,16 +159,24 @@ def test_answers_become_requests(rig: Rig) -> None:
 
 
 def test_refused_rows_go_to_the_dead_letters_and_the_rest_arrives(rig: Rig) -> None:
-    bad = event("bad", time=NOON)
-    rig.store.append([event("e1"), Record("event", NOON, {**bad.fields, "position": "first"}), event("e2")])
-    rig.store.append([Record("event", NOON, {**bad.fields, "event_id": "late", "received_at": 2**60})])
+    def broken(event_id: str, **fields: object) -> Record:
+        return Record("event", NOON, {**event(event_id).fields, **fields})
+
+    rig.store.append([event("e1"), broken("bad", position="first"), event("e2")])
+    rig.store.append([broken("late", received_at=2**60), broken("more", colour="red"), broken("less", event_type=None)])
+    rig.store.append([Record("article", 5, {"article_id": "a", "title": "no created_at"})])
     rig.drain()
     assert [row["event_id"] for row in rig.rows("events", "event_id")] == ["e1", "e2"]
-    first, second = rig.refusals()
-    assert (first["table"], first["row"]["event_id"], first["row"]["position"]) == ("events", "bad", "first")
-    assert "invalid" in first["reason"]
-    assert second["row"]["received_at"] == "1152921504606846976 microseconds"
-    assert (rig.measured("dead_letters_total", table="events"), rig.store.count(rig.store.cursor("sink"))) == (2.0, 0)
+    reasons = {letter["row"].get("event_id", "article"): letter["reason"] for letter in rig.refusals()}
+    assert set(reasons) == {"bad", "late", "more", "less", "article"}
+    assert "invalid" in reasons["bad"]
+    assert (reasons["more"], reasons["less"]) == (
+        "events has no column colour", "event_type is absent, events requires it",
+    )  # fmt: skip
+    assert reasons["article"] == "created_at is absent, articles requires it"
+    (late,) = (letter["row"] for letter in rig.refusals() if letter["row"].get("event_id") == "late")
+    assert late["received_at"] == "1152921504606846976 microseconds"
+    assert (rig.measured("dead_letters_total", table="events"), rig.store.count(rig.store.cursor("sink"))) == (4.0, 0)
 
 
 KILLED = """
