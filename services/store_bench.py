@@ -10,7 +10,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import redis
@@ -41,22 +41,20 @@ def run(args: argparse.Namespace) -> int:
     runs = []
     for _ in range(args.repeat):
         for batch in (int(text) for text in args.batches.split(",")):
-            with contextlib.closing(open_store(args.store)) as store:
-                store.append([])
-                store.newest()
-                told = _measure(store, args.store, batch, args.threads, args.seconds)
-            print(json.dumps(told), file=sys.stderr, flush=True)
-            runs.append(told)
+            runs.append(_measure(args.store, batch, args.threads, args.seconds))
+            print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     print(json.dumps({"runs": runs}))
     return 0
 
 
-def _measure(store: Store, url: str, batch: int, threads: int, seconds: float) -> dict[str, Any]:
+def _measure(url: str, batch: int, threads: int, seconds: float) -> dict[str, Any]:
     before = _stored_bytes(url)
-    start = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        counts = list(pool.map(lambda seed: _append(store, batch, seed, start + seconds), range(threads)))
-    took = time.monotonic() - start
+    with contextlib.closing(open_store(url)) as store:
+        store.newest()
+        start = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            counts = list(pool.map(lambda seed: _append(store, batch, seed, start + seconds), range(threads)))
+        took = time.monotonic() - start
     appends = sum(acknowledged for acknowledged, _ in counts)
     if not appends:
         raise ValueError(f"the store {url} acknowledged nothing in {took:.1f} s")
@@ -108,14 +106,10 @@ def _events(seed: int) -> Iterator[Record]:
 
 
 def _stored_bytes(url: str) -> int:
-    """On disk for SQLite, in memory for Redis."""
+    """On disk for SQLite, once it is closed; in memory for Redis."""
     if url.startswith(SQLITE):
-        return sum(path.stat().st_size for path in _files(url.removeprefix(SQLITE)))
+        path = pathlib.Path(url.removeprefix(SQLITE))
+        return path.stat().st_size if path.exists() else 0
     with redis.Redis.from_url(url) as client:
         info: Any = client.info("memory")
     return int(info["used_memory"])
-
-
-def _files(path: str) -> Sequence[pathlib.Path]:
-    """The file itself and its log, which is written back into it."""
-    return [found for suffix in ("", "-wal") if (found := pathlib.Path(path + suffix)).exists()]
