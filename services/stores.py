@@ -2,7 +2,6 @@
 
 import pathlib
 
-from services.redis_store import RedisStore
 from services.sqlite_store import SqliteStore
 from services.store import Store
 
@@ -16,5 +15,7 @@ def open_store(url: str) -> Store:
     if url.startswith(SQLITE) and url != SQLITE:
         return SqliteStore(pathlib.Path(url.removeprefix(SQLITE)))
     if url.startswith(REDIS):
+        from services.redis_store import RedisStore  # the client brings OpenTelemetry along
+
         return RedisStore(url)
     raise ValueError(f"the store is {url!r}: expected sqlite:///FILE or redis://HOST:PORT/DB")
