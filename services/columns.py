@@ -5,9 +5,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from services.candidates import FOUND_BY, Places, Rows, Scores
+from services.compiled import compiled
 from services.live import KINDS, TRENDS, WINDOWS, Live
 from services.pairs import chain
 from services.scratch import Noted, Scratch
@@ -104,7 +104,7 @@ def fill(articles: Articles, askers: Askers, lists: Lists, followers: Followers,
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(
     articles: Articles,
     askers: Askers,
@@ -141,18 +141,18 @@ def _fill(
             found[place, MOMENT:] = askers.moments[one]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _log1p(count: int) -> float:
     return float(_LOG1P[count]) if count < len(_LOG1P) else math.log1p(count)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _log_hours(seconds: float) -> float:
     """log(1 + hours), NaN as a long time."""
     return math.log1p(LONG_HOURS if math.isnan(seconds) else max(seconds, 0.0) / 3600.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _signals(signals: Floats, own: Rows, totals: Rows, found: Floats) -> None:
     """Others' impressions alone count: those of the list that is open now would tell what the user is shown."""
     counted = (len(KINDS) + 1) * _WINDOWS
@@ -172,7 +172,7 @@ def _signals(signals: Floats, own: Rows, totals: Rows, found: Floats) -> None:
         found[SHARES + window] = math.log((signals[_VIEW + window] + 0.5) / (totals[window] + 1.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _impressions(askers: Askers, one: int, noted: Noted, own: Rows, found: Floats) -> None:
     """Counts the user's own impressions in each window, and tells of those that are settled."""
     settled, since = np.zeros(len(found), np.int64), np.full(len(found), np.nan)
@@ -190,7 +190,7 @@ def _impressions(askers: Askers, one: int, noted: Noted, own: Rows, found: Float
         found[place, OWN_SHOWN + 1] = _log_hours(since[place])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _next(followers: Followers, history: Rows, noted: Noted, found: Floats) -> None:
     """Log of the share of each article among those viewed next after the last view, the one before, ..., and after the
     last ten together."""
@@ -206,7 +206,7 @@ def _next(followers: Followers, history: Rows, noted: Noted, found: Floats) -> N
         found[place, NEXT + FOLLOWED] = math.log(together + 1e-4)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _shares(followers: Followers, row: int, noted: Noted, shares: Scores) -> None:
     """Of the noted articles among what was viewed next after one."""
     entries = chain(followers.chains, row)
@@ -217,7 +217,7 @@ def _shares(followers: Followers, row: int, noted: Noted, shares: Scores) -> Non
             shares[noted.places[after]] = followers.weights[entry] / total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _own_views(askers: Askers, one: int, noted: Noted, found: Floats) -> None:
     """Whether the user viewed each article, and log(1 + views since)."""
     for place in range(len(found)):
@@ -229,7 +229,7 @@ def _own_views(askers: Askers, one: int, noted: Noted, found: Floats) -> None:
             found[noted.places[row], OWN_VIEWS], found[noted.places[row], OWN_VIEWS + 1] = 1.0, _log1p(place - start)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _articles(articles: Articles, history: Rows, rows: Rows, now: int, found: Floats) -> None:
     """Age, price, and how far the price is from what the history is used to."""
     paid, total = 0, 0.0
@@ -246,7 +246,7 @@ def _articles(articles: Articles, history: Rows, rows: Rows, now: int, found: Fl
         found[place, GAP] = abs(price - total / paid) if known and paid else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _matched(articles: Articles, history: Rows, rows: Rows, found: Floats) -> None:
     """Which share of the views, and of the last few, has a candidate's own region, category, seller."""
     lately = min(LATELY, len(history))

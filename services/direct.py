@@ -17,8 +17,7 @@ from services.errors import UNREADABLE, FieldsRefusedError
 class DirectRoute(APIRoute):
     """A route whose endpoint is `(request, body) -> Response`: documented like any other, but nothing stands between.
 
-    The framework's own way resolves dependencies, and validates and copies the answer: half of the time of a call that
-    does nothing else.
+    The framework's own way resolves dependencies, and validates and copies the answer.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

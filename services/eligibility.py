@@ -22,7 +22,7 @@ class Eligibility:
     def mask(self, rows: Rows) -> Mask:
         """True for each of `rows` that the answer may hold."""
         allowed = self.catalogue.on_offer(rows, self.time)
-        if self.filter is not EVERYTHING:
+        if self.filter != EVERYTHING:
             allowed &= self.filter.mask(self.catalogue, rows)
         return allowed & np.isin(rows, self.excluded, invert=True) if len(self.excluded) else allowed
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,9 +10,10 @@ from services import traces
 from services.answers import Answer, Item
 from services.batcher import Batcher
 from services.recommender import Recommender, Request
-from services.state import Event
+from services.state import Event, State
 from services.store import Logged, Record
 
+LOGGER = logging.getLogger(__name__)
 # What arrives later than this after it happened (microseconds) says nothing of what is viewed now.
 LATE = 3_600_000_000
 
@@ -28,9 +30,11 @@ class Engine:
     """One release at work. Events, articles and questions meet on one thread, so that nothing needs a lock."""
 
     def __init__(self, recommender: Recommender, most: int = 32, patience_seconds: float = 0.25) -> None:
-        """Answers up to `most` questions together; see Batcher for `patience_seconds`."""
+        """Answers up to `most` questions together; see Batcher for `patience_seconds`. `unknown_articles` and
+        `unreadable` count records of the log without effect: events of articles that the release does not know, and
+        what lacks a field."""
         self.recommender = recommender
-        self.unknown_articles = 0
+        self.unknown_articles, self.unreadable = 0, 0
         self._batcher: Batcher[_Asked, Answer] = Batcher(self._answer, most, patience_seconds)
 
     async def recommend(self, request: Request) -> Answer:
@@ -61,13 +65,21 @@ class Engine:
             return self.recommender.answer_all(requests)
 
     def _tell(self, logged: Sequence[Logged]) -> None:
+        state = self.recommender.state
+        assert state is not None
         for _, record in logged:
-            if record.kind == "event":
-                self._happened(record)
+            try:
+                if record.kind == "event":
+                    self._happened(state, record)
+                elif record.kind == "forget":
+                    state.forget(record.fields["user_id"])
+            except (KeyError, TypeError, ValueError):
+                # The log goes on behind it; what it says of users and articles was kept when it was appended.
+                self.unreadable += 1
+                LOGGER.exception("a record of the log has no effect")
 
-    def _happened(self, record: Record) -> None:
+    def _happened(self, state: State, record: Record) -> None:
         """An event counts for the time it arrived where a clock says that it is still to come."""
-        assert self.recommender.state is not None
         fields = record.fields
         row = self.recommender.release.catalogue.rows.get(fields["article_id"])
         if row is None:
@@ -82,4 +94,4 @@ class Engine:
             time=min(record.time, arrived),
             was_shown="request_id" in fields,
         )
-        self.recommender.state.apply(event, is_live=arrived - record.time <= LATE)
+        state.apply(event, is_live=arrived - record.time <= LATE)

@@ -64,7 +64,7 @@ class Filter:
 EVERYTHING = Filter()
 
 
-class Limits(NamedTuple):
+class Bounds(NamedTuple):
     """Filters of several answers as compiled code reads them: `places` of the names allowed, of each answer and kind
     (region, category, seller) ascending from `starts` to before `ends` [answers, 3], a start of -1 where all are
     allowed; prices [answers], NaN where they do not matter; creation [answers]."""
@@ -77,7 +77,7 @@ class Limits(NamedTuple):
     created_after: Rows
 
 
-def limits(filters: Sequence[Filter], catalogue: Catalogue) -> Limits:
+def bounds(filters: Sequence[Filter], catalogue: Catalogue) -> Bounds:
     """The same rules as `Filter.mask`."""
     parts: list[Rows] = []
     unlimited = np.zeros((len(filters), 3), np.bool_)
@@ -90,7 +90,7 @@ def limits(filters: Sequence[Filter], catalogue: Catalogue) -> Limits:
     starts = ends - np.array([len(part) for part in parts], np.int64).reshape(ends.shape)
     prices = np.array([one._prices() for one in filters]).reshape(-1, 2)
     created = [EVER if one.created_after is None else one.created_after for one in filters]
-    return Limits(
+    return Bounds(
         flat, np.where(unlimited, ALL, starts), ends, prices[:, 0].copy(), prices[:, 1].copy(), np.array(created)
     )
 

@@ -11,7 +11,7 @@ from services.store import Logged, Store, StoreError
 LOGGER = logging.getLogger(__name__)
 AT_ONCE = 2_000
 WAIT_SECONDS = 0.5
-# After an error; it grows up to the second.
+# After an error; doubled by each further one up to the second.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 
 
@@ -22,18 +22,7 @@ class Follower:
         """`tell` returns when the records have had their effect."""
         self._store, self._tell = store, tell
         self._position, self._ended = after, False
-        self._newest_time: int | None = None
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
-
-    @property
-    def position(self) -> str:
-        """Everything up to it has had its effect."""
-        return self._position
-
-    @property
-    def newest_time(self) -> int | None:
-        """The time of the last record that had its effect (microseconds), None before the first."""
-        return self._newest_time
 
     def start(self) -> None:
         """Begins to read."""
@@ -65,5 +54,5 @@ class Follower:
         records = self._store.read(self._position, AT_ONCE, wait_seconds)
         if records:
             self._tell(records)
-            self._position, self._newest_time = records[-1].position, records[-1].record.time
+            self._position = records[-1].position
         return len(records)

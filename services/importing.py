@@ -12,7 +12,7 @@ from services import log
 from services.log import Log
 from services.store import SINK, Record, Store
 from services.stores import open_store
-from services.times import micros
+from services.times import micros_of
 
 LOGGER = logging.getLogger(__name__)
 AT_ONCE = 5_000
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints `{"events", "new"}`; events that the store has already are not appended again."""
-    start = micros("--from", args.start) if args.start else _ALWAYS
-    played = log.read(args.logs, micros("--to", args.to) if args.to else _NEVER)
+    start = micros_of("--from", args.start) if args.start else _ALWAYS
+    played = log.read(args.logs, micros_of("--to", args.to) if args.to else _NEVER)
     store = open_store(args.store)
     try:
         print(json.dumps(append(store, played, int(np.searchsorted(played.times, start)))))

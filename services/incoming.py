@@ -1,7 +1,6 @@
-"""Decides what may be told to the service: events and articles, as they come in and as the log keeps them."""
+"""Decides what may be told to the service: events, as they come in and as the log keeps them."""
 
 import uuid
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,12 +16,11 @@ from pydantic import (
 
 from services.schemas import Id
 from services.store import Record
+from services.times import micros
 
 MOST_EVENTS = 1_000
 # A client's clock may be ahead by so much (microseconds).
 AHEAD = 5 * 60 * 1_000_000
-MAX_TITLE_CHARACTERS = 4_096
-MAX_EMBEDDING = 4_096
 LARGEST = 2**53
 EventType = Literal["impression", "view", "leave", "like", "chat", "hide"]
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -89,37 +87,3 @@ class AcceptedEvents(BaseModel):
     request_id: str
     accepted: int = Field(description="Events that are in the log now, and cannot be lost.")
     repeated: int = Field(description="Events whose event_id was there already; they count once.")
-
-
-class IncomingArticle(BaseModel):
-    """What is known of an article; columns of the table `articles`. What is absent is unknown, also if it was known."""
-
-    model_config = _STRICT
-
-    created_at: Time | None = Field(
-        None, description="From after it the article is shown; the time of arrival when absent."
-    )
-    region_id: Id | None = None
-    category_id: Id | None = None
-    seller_id: Id | None = None
-    title: Annotated[str, Field(max_length=MAX_TITLE_CHARACTERS)] | None = None
-    price: FiniteFloat | None = Field(None, ge=0)
-    embedding: Annotated[list[FiniteFloat], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = Field(
-        None, description="As wide as those of the table `articles`, which releases are built from."
-    )
-
-    def record(self, article_id: str, now: int) -> Record:
-        """As the log keeps it; `now` (microseconds) is when it arrived."""
-        fields: dict[str, Any] = self.model_dump(exclude_none=True, exclude={"created_at"})
-        created = now if self.created_at is None else micros(self.created_at)
-        return Record("article", now, {**fields, "article_id": article_id, "created_at": created, "updated_at": now})
-
-
-def micros(moment: AwareDatetime) -> int:
-    """Microseconds since the epoch."""
-    return round(moment.timestamp() * 1_000_000)
-
-
-def records(events: Sequence[IncomingEvent], now: int) -> Sequence[Record]:
-    """As the log keeps them."""
-    return [event.record(now) for event in events]

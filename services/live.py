@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from services import pairs
 from services.candidates import Rows
+from services.compiled import compiled
 from services.pairs import Chains, Pairs
 from services.windows import DecayedSums, WindowedCounts, left
 
@@ -153,7 +153,7 @@ class Live:
             counts.advance(now)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read(told: _Told, rows: Rows, ends: Rows, regions: Rows, instants: Rows, found: Floats) -> None:
     """Fills `found` [n, names]; see Live.signals."""
     start, scales, region_scales = 0, np.empty(len(told.origins)), np.empty(len(told.origins))
@@ -175,7 +175,7 @@ def _read(told: _Told, rows: Rows, ends: Rows, regions: Rows, instants: Rows, fo
         start = ends[one]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _counts(counts: npt.NDArray[np.int32], slot: int, found: Floats, column: int) -> int:
     known = 0 <= slot < len(counts)
     for window in range(counts.shape[1]):
@@ -183,7 +183,7 @@ def _counts(counts: npt.NDArray[np.int32], slot: int, found: Floats, column: int
     return column + int(counts.shape[1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sums(
     sums: tuple[npt.NDArray[np.float64], ...],
     scales: npt.NDArray[np.float64],

@@ -4,10 +4,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from services.candidates import FOUND_BY, NOT_FOUND, Places, Rows, Scores
-from services.filters import ALL, EVER, Limits
+from services.compiled import compiled
+from services.filters import ALL, EVER, Bounds
 from services.scratch import Noted, Scratch
 from services.transitions import Followers, successors
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 class Rules(NamedTuple):
     """Which articles each answer may hold: on offer from after `created` to before `removed` [articles] at its time
-    [answers], not `excluded`, of which its own end before `excluded_ends` [answers], and within its `limits`, which are
+    [answers], not `excluded`, of which its own end before `excluded_ends` [answers], and within its `bounds`, which are
     of the places of region, category and seller (`matched`, each [articles]), `price` [articles] and creation. All
     times in microseconds."""
 
@@ -34,7 +34,7 @@ class Rules(NamedTuple):
     removed: Rows
     matched: tuple[Rows, Rows, Rows]
     price: Scores
-    limits: Limits
+    bounds: Bounds
     times: Rows
     excluded: Rows
     excluded_ends: Rows
@@ -118,7 +118,7 @@ class _Blended(NamedTuple):
     found_at: Places
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _merge(
     found: Found,
     histories: Histories,
@@ -153,34 +153,34 @@ def _merge(
         _best(blended, count, wanted[one], one, merged)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _may_hold(gate: _Gate, row: int) -> bool:
     rules, now = gate.rules, gate.rules.times[gate.one]
     if gate.marks[row] == gate.excluded or not rules.created[row] < now < rules.removed[row]:
         return False
     for kind, places in enumerate(rules.matched):
-        if not _is_among(rules.limits, gate.one, kind, places[row]):
+        if not _is_among(rules.bounds, gate.one, kind, places[row]):
             return False
-    after, least = rules.limits.created_after[gate.one], rules.limits.price_min[gate.one]
+    after, least = rules.bounds.created_after[gate.one], rules.bounds.price_min[gate.one]
     if after != EVER and rules.created[row] <= after:
         return False
-    return bool(math.isnan(least) or least <= rules.price[row] <= rules.limits.price_max[gate.one])
+    return bool(math.isnan(least) or least <= rules.price[row] <= rules.bounds.price_max[gate.one])
 
 
-@njit(cache=True, nogil=True)
-def _is_among(limits: Limits, one: int, kind: int, place: int) -> bool:
-    start = limits.starts[one, kind]
-    return bool(start == ALL or np.any(limits.places[start : limits.ends[one, kind]] == place))
+@compiled
+def _is_among(bounds: Bounds, one: int, kind: int, place: int) -> bool:
+    start = bounds.starts[one, kind]
+    return bool(start == ALL or np.any(bounds.places[start : bounds.ends[one, kind]] == place))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _allowed(rows: Rows, scores: Scores, gate: _Gate) -> Rows:
     """Those of the rows that the answer may hold, best first."""
     kept = np.array([place for place in range(len(rows)) if _may_hold(gate, rows[place])], np.int64)
     return rows[kept[_order(scores[kept], rows[kept])]]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(
     rows: Rows,
     source: int,
@@ -212,7 +212,7 @@ def _add(
     return size, count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best(blended: _Blended, count: int, wanted: int, one: int, merged: Merged) -> None:
     order = _order(blended.sums[:count], blended.rows[:count])[:wanted]
     merged.counts[one] = len(order)
@@ -222,7 +222,7 @@ def _best(blended: _Blended, count: int, wanted: int, one: int, merged: Merged) 
         merged.found_at[one, place] = blended.found_at[at]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _order(scores: Scores, rows: Rows) -> Rows:
     """By falling scores, equal ones by row."""
     order = np.argsort(-scores)

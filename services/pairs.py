@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from services.compiled import compiled
 
 Ints = npt.NDArray[np.int64]
 _FREE, _GONE = -1, -2
@@ -94,7 +95,7 @@ def grown(values: Ints, least: int, filled: int) -> Ints:
     return more
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find(chains: Chains, first: int, second: int) -> int:
     """The entry of a pair, -1 where it has none."""
     key, last = (first << 31) | second, len(chains.keys) - 1
@@ -106,7 +107,7 @@ def find(chains: Chains, first: int, second: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread(key: int) -> int:
     """Scatters keys that differ in a few bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), cut to 62 bits
     so that it is no negative number."""
@@ -116,7 +117,7 @@ def _spread(key: int) -> int:
     return int((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(2))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _insert(chains: Chains, first: int, second: int, entry: int) -> int:
     """Puts a new pair in front of its chain; returns how many free places of the table that took."""
     key, last = (first << 31) | second, len(chains.keys) - 1
@@ -130,7 +131,7 @@ def _insert(chains: Chains, first: int, second: int, entry: int) -> int:
     return took
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def chain(chains: Chains, first: int) -> Ints:
     """The entries of all pairs with this first number, the newest first."""
     count = 0
@@ -146,7 +147,7 @@ def chain(chains: Chains, first: int) -> Ints:
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drop(chains: Chains, first: int, gone: Ints) -> None:
     """Takes the entries `gone`, ascending, out of the table and out of their chain."""
     last, before, entry = len(chains.keys) - 1, _END, chains.heads[first]
@@ -167,7 +168,7 @@ def _drop(chains: Chains, first: int, gone: Ints) -> None:
         entry = after
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _rehash(chains: Chains, keys: Ints, entries: Ints) -> int:
     """Fills an empty table with all pairs; returns how many there are."""
     last, count = len(keys) - 1, 0

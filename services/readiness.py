@@ -11,7 +11,7 @@ from services.release import Release
 from services.settings import Settings
 from services.sources import PRESETS
 from services.state import State
-from services.store import BEGINNING, Store
+from services.store import BEGINNING, Store, StoreError
 from services.users import StoredUsers
 
 LOGGER = logging.getLogger(__name__)
@@ -40,14 +40,21 @@ class Readiness:
             recommender = recommender_of(open_release(settings), settings, store)
             engine = Engine(recommender, settings.batch, settings.patience_ms / 1_000)
             if store is not None:
-                self.follower = Follower(store, BEGINNING, engine.tell)
-                self.follower.catch_up()
-                self.follower.start()
+                self._follow(store, engine)
             self.state = engine
         except Exception as error:
             with logs.without_input():
                 LOGGER.exception("the release cannot be served")
             self.state = NotReady(str(error) or type(error).__name__)
+
+    def _follow(self, store: Store, engine: Engine) -> None:
+        """Where the store is away for now, the service answers without it, and follows the log when it is back."""
+        self.follower = Follower(store, BEGINNING, engine.tell)
+        try:
+            self.follower.catch_up()
+        except StoreError as error:
+            LOGGER.warning("the log cannot be read yet: %s", error)
+        self.follower.start()
 
     def close(self) -> None:
         """Follows the log no more, answers what waits."""

@@ -20,13 +20,13 @@ from services.answers import (
     Degraded,
     Item,
     Pool,
-)  # fmt: skip
+)
 from services.candidates import SOURCES, Candidates, Rows, Scores, nowhere
 from services.eligibility import Eligibility, eligibility
 from services.features import Asker, Features
+from services.filtered import Retrieval
 from services.filters import EVERYTHING, Filter
 from services.history import History, full_hour, history, of_rows, user_vectors
-from services.limited import Retrieval
 from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources

@@ -40,7 +40,7 @@ from services.release import Release
 from services.settings import Settings
 from services.sources import PRESETS
 from services.state import Event, State
-from services.times import micros
+from services.times import micros_of
 
 LOGGER = logging.getLogger(__name__)
 PROGRESS_SECONDS = 10
@@ -228,7 +228,7 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
 
 def _window(args: argparse.Namespace) -> tuple[int, int]:
     """Start and end of what is asked; raises ReplayError where a flag makes no sense."""
-    to = micros("--to", args.to) if args.to is not None else np.iinfo(np.int64).max
+    to = micros_of("--to", args.to) if args.to is not None else np.iinfo(np.int64).max
     if args.protocol == LEAVE_ONE_OUT:
         if args.start is not None or args.to is not None:
             raise ReplayError("--protocol leave-one-out asks about all times: no --from, no --to")
@@ -236,7 +236,7 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
     elif args.start is None:
         raise ReplayError(f"--from is missing: protocol {args.protocol} asks from a time on")
     else:
-        start = micros("--from", args.start)
+        start = micros_of("--from", args.start)
     if start >= to:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
     for name in ("k", "candidates", "wrong"):

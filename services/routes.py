@@ -46,14 +46,15 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     the service knows of `user_id`. Who has none is answered from what is viewed now, what is new and what is popular.
     """
     engine = ready_engine(request)
+    moment = now(request)
     question = recommender.Request(
-        time=now(request),
+        time=moment,
         k=body.k,
         user_id=body.user_id,
         region_id=body.region_id,
         recent_article_ids=body.recent_article_ids or (),
         exclude_article_ids=body.exclude_article_ids or (),
-        filter=_filter(body, engine, now(request)),
+        filter=_filter(body, engine, moment),
     )
     try:
         answer = await engine.recommend(question)
@@ -147,6 +148,7 @@ def metrics(request: Request) -> Response:
 
 
 def _filter(body: schemas.RecommendationRequest, engine: Engine, time: int) -> Filter:
+    """`time` in microseconds, from which ages count."""
     asked = body.filters
     if asked is None:
         return EVERYTHING
@@ -181,6 +183,7 @@ def _release_id(request: Request) -> str | None:
 
 
 def now(request: Request) -> int:
+    """Microseconds since the epoch by the clock of the service."""
     return int(request.app.state.clock() * 1_000_000)
 
 

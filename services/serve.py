@@ -6,7 +6,7 @@ import time
 from services import logs
 from services.settings import Settings
 from services.sources import PRESETS
-from services.times import micros
+from services.times import micros_of
 
 FLAGS = (
     "releases", "release", "store", "preset", "host", "port", "threads", "keys", "no_keys", "protect_metrics",
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     given = {flag: getattr(args, flag) for flag in FLAGS if getattr(args, flag) is not None}
     settings = Settings(**given)
     logs.configure(settings.log_format)
-    ago = 0.0 if args.as_of is None else time.time() - micros("--as-of", args.as_of) / 1e6
+    ago = 0.0 if args.as_of is None else time.time() - micros_of("--as-of", args.as_of) / 1e6
 
     def clock() -> float:
         return time.time() - ago

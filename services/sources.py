@@ -10,7 +10,7 @@ from services import merging
 from services.candidates import FOUND_BY, Rows, Scores, Source, joined
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility
-from services.filters import limits
+from services.filters import bounds
 from services.live import HOUR, SHORTEST_TREND, Live
 from services.merging import Merged
 from services.retrieval import MARGIN, TWO_TOWER, WIDEN
@@ -139,7 +139,7 @@ class Sources:
                 self._catalogue.removed,
                 self._catalogue.matched,
                 self._catalogue.price,
-                limits([one.eligible.filter for one in asked], self._catalogue),
+                bounds([one.eligible.filter for one in asked], self._catalogue),
                 np.array([one.eligible.time for one in asked], np.int64),
                 *joined(excluded),
             ),

@@ -50,6 +50,10 @@ class State:
         if self._remembered is not None:
             self._remembered.add(event.kind, event.user_id, event.row, event.time)
 
+    def forget(self, user_id: str) -> None:
+        """Drops what this process knows of a user; what others viewed next by their views is not theirs alone."""
+        self._lately.pop(user_id, None)
+
     def _follow(self, event: Event, is_live: bool) -> None:
         lately = self._lately.setdefault(event.user_id, [])
         if is_live and lately and lately[-1] != event.row:

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from services import pairs
 from services.candidates import Rows, Scores
+from services.compiled import compiled
 from services.pairs import Chains, Pairs, chain
 from services.scratch import Noted
 
@@ -74,7 +74,7 @@ class Transitions:
         return float(2.0**doublings)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def successors(followers: Followers, before: Rows, parts: Scores, noted: Noted) -> tuple[Rows, Scores]:
     """Distinct rows [n] viewed next after any of `before`, and the sums of their shares there times `parts` (at least
     as many as `before`), in no order. Notes their places in that."""

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from services.compiled import compiled
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -117,7 +118,7 @@ def _grown(values: npt.NDArray[Number], least: int) -> npt.NDArray[Number]:
     return grown
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def left(age: int, half_life: int) -> float:
     """What is left after an age (both in one unit)."""
     return float(0.5 ** (age / half_life))

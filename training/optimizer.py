@@ -91,6 +91,11 @@ class SparseAdam(tf.Module):
         self.second_moments = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
         self.averages = [tf.Variable(v, trainable=False) for v in variables] if config.average else []
 
+    @property
+    def _averaged(self) -> list[tuple[tf.Variable, tf.Variable]]:
+        """Variables with their means; none without a mean."""
+        return list(zip(self.targets, self.averages, strict=True)) if self.averages else []
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Within it the variables hold their means, where there are any; not to be left by a kill: checkpoints are
@@ -102,7 +107,7 @@ class SparseAdam(tf.Module):
             self._exchange()
 
     def _exchange(self) -> None:
-        for variable, average in zip(self.targets if self.averages else [], self.averages, strict=True):
+        for variable, average in self._averaged:
             value = tf.identity(variable)
             variable.assign(average)
             average.assign(value)
@@ -127,7 +132,7 @@ class SparseAdam(tf.Module):
             else:
                 self._apply_dense(i, gradient * scale, rate, corrected_rate)
         kept = self._kept(update)
-        for variable, average in zip(self.targets if self.averages else [], self.averages, strict=True):
+        for variable, average in self._averaged:
             average.assign(kept * average + (1.0 - kept) * variable)
         return norm
 

@@ -12,12 +12,30 @@ from fastapi import FastAPI
 from services.app import create_app
 from services.settings import Settings
 from services.sqlite_store import SqliteStore
-from services.store import Record, Store, StoreError
+from services.store import Logged, Record, Store, StoreError
 from tests.services import tiny
 
 Call = Callable[..., httpx.Response]
 NOW = tiny.MIDNIGHT / 1e6 + 1800
 EVENTS, RECOMMEND = "/v1/events", "/v1/recommendations"
+
+
+class Clock:
+    """Stands still, but for the seconds that are waited."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait_until(self, said: Callable[[], bool]) -> None:
+        """Events reach the other thread within a moment, and the lists of what is viewed now some time later."""
+        deadline = time.monotonic() + 20
+        while not said():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            self.now += 1
 
 
 @pytest.fixture
@@ -28,9 +46,14 @@ def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
 
 
 @pytest.fixture
-def app(releases: pathlib.Path, store: SqliteStore) -> Iterator[FastAPI]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def app(releases: pathlib.Path, store: SqliteStore, clock: Clock) -> Iterator[FastAPI]:
     """At 2020-01-02T00:30Z, with a release and a store."""
-    made = create_app(Settings(releases=str(releases), threads=1, patience_ms=60_000), clock=lambda: NOW)
+    made = create_app(Settings(releases=str(releases), threads=1, patience_ms=60_000), clock)
     made.state.store = store
     made.state.readiness.load(made.state.settings, store)
     yield made
@@ -39,14 +62,6 @@ def app(releases: pathlib.Path, store: SqliteStore) -> Iterator[FastAPI]:
 
 def view(article_id: str, user_id: str = "anna", **more: Any) -> dict[str, Any]:
     return {"user_id": user_id, "article_id": article_id, "event_type": "view", **more}
-
-
-def until(said: Callable[[], bool]) -> None:
-    """Events reach the other thread within a moment."""
-    deadline = time.monotonic() + 20
-    while not said():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def items(app: FastAPI, call: Call, **asked: Any) -> list[dict[str, Any]]:
@@ -74,17 +89,17 @@ def test_an_event_that_is_sent_twice_counts_once(app: FastAPI, call: Call, store
     assert [len(user.viewed) for user in store.users(["anna"])] == [1]
 
 
-def test_what_others_view_is_viewed_now(app: FastAPI, call: Call) -> None:
+def test_what_others_view_is_viewed_now(app: FastAPI, call: Call, clock: Clock) -> None:
     call(app, "POST", EVENTS, json={"events": [view("c", f"user {number}") for number in range(3)]})
-    until(lambda: any(item["source"] == "viewed_now" for item in items(app, call, k=200)))
+    clock.wait_until(lambda: any(item["source"] == "viewed_now" for item in items(app, call, k=200)))
     (found,) = [item for item in items(app, call, k=200) if item["source"] == "viewed_now"]
     assert found["article_id"] == "c"
 
 
-def test_an_event_of_an_unknown_article_is_kept(app: FastAPI, call: Call, store: SqliteStore) -> None:
+def test_an_event_of_an_unknown_article_is_kept(app: FastAPI, call: Call, store: SqliteStore, clock: Clock) -> None:
     told = call(app, "POST", EVENTS, json={"events": [view("not there yet")]}).json()
     assert told["accepted"] == 1
-    until(lambda: app.state.readiness.state.unknown_articles == 1)
+    clock.wait_until(lambda: app.state.readiness.state.unknown_articles == 1)
     assert store.users(["anna"])[0].viewed[0].article_id == "not there yet"
 
 
@@ -96,12 +111,57 @@ def test_a_user_is_forgotten(app: FastAPI, call: Call, store: SqliteStore) -> No
     assert last.record == Record("forget", int(NOW * 1e6), {"user_id": "björn/2", "forgotten_at": int(NOW * 1e6)})
 
 
-def test_another_process_begins_where_the_log_is(app: FastAPI, call: Call, store: SqliteStore) -> None:
+def test_another_process_begins_where_the_log_is(app: FastAPI, call: Call, store: SqliteStore, clock: Clock) -> None:
     call(app, "POST", EVENTS, json={"events": [view("c", "björn")]})
-    other = create_app(app.state.settings, clock=lambda: NOW)
+    other = create_app(app.state.settings, clock)
     other.state.readiness.load(app.state.settings, store)
     assert "viewed_now" in {item["source"] for item in items(other, call, k=200)}
     other.state.readiness.close()
+
+
+class Returning:
+    """A store whose log cannot be read the first few times."""
+
+    def __init__(self, store: Store, failures: int) -> None:
+        self._store, self.failures = store, failures
+
+    def read(self, after: str, limit: int, wait_seconds: float = 0.0) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("it is away")
+        return self._store.read(after, limit, wait_seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_log_that_cannot_be_read_at_the_start_is_followed_later(
+    app: FastAPI, call: Call, store: SqliteStore, clock: Clock
+) -> None:
+    call(app, "POST", EVENTS, json={"events": [view("c", "björn")]})
+    other = create_app(app.state.settings, clock)
+    away: Any = Returning(store, failures=2)
+    other.state.readiness.load(app.state.settings, away)
+    assert len(items(other, call, k=3)) == 3
+    clock.wait_until(lambda: "viewed_now" in {item["source"] for item in items(other, call, k=200)})
+    assert away.failures == 0
+    other.state.readiness.close()
+
+
+def test_a_record_that_lacks_a_field_stops_nothing(app: FastAPI, call: Call, store: SqliteStore, clock: Clock) -> None:
+    store.append([Record("event", 0, {"event_id": "1", "user_id": "anna", "event_type": "view", "article_id": "c"})])
+    app.state.readiness.state.tell([Logged("", Record("event", 0, {"user_id": "anna"}))])
+    assert app.state.readiness.state.unreadable == 1
+    call(app, "POST", EVENTS, json={"events": [view("c", "björn")]})
+    clock.wait_until(lambda: "viewed_now" in {item["source"] for item in items(app, call, k=200)})
+
+
+def test_a_forgotten_user_is_not_in_memory_either(app: FastAPI, call: Call, clock: Clock) -> None:
+    call(app, "POST", EVENTS, json={"events": [view("a"), view("b")]})
+    state = app.state.readiness.state.recommender.state
+    clock.wait_until(lambda: "anna" in state._lately)
+    call(app, "DELETE", "/v1/users/anna")
+    clock.wait_until(lambda: "anna" not in state._lately)
 
 
 BAD: list[tuple[Any, str, str]] = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services import merging
 from services.candidates import FOUND_BY, NOT_FOUND, joined
 from services.catalogue import Catalogue, Coded
-from services.filters import EVERYTHING, Filter, limits
+from services.filters import EVERYTHING, Filter, bounds
 from services.merging import Merged
 from services.transitions import Transitions
 
@@ -57,7 +57,7 @@ def merged(
             removed,
             SHOP.matched,
             SHOP.price,
-            limits(filters or [EVERYTHING] * len(answers), SHOP),
+            bounds(filters or [EVERYTHING] * len(answers), SHOP),
             np.full(len(answers), 10),
             *joined(excluded or [()] * len(answers)),
         ),

@@ -104,19 +104,24 @@ def loss(made: CandidateNetwork, features: dict[str, tf.Tensor]) -> float:
     return float(spec.loss)
 
 
-def test_the_loss_is_that_of_the_answers_that_are_served(made: CandidateNetwork) -> None:
-    features = window([[0, 1, 2], [3, 4]])
-    # All at the end of training, where example age is 0 as it is when serving.
-    features["time"] = tf.fill([2, 3], tf.constant(3 * DAY, tf.int64))
-    ids, logq = (tensor.numpy() for tensor in made.sampler.draw(24, tf.constant(0, tf.int64)))
-    assert {1, 2, 4, 5} <= set(ids), "the draw should hold what must not count"
+def served_loss(made: CandidateNetwork, ids: npt.NDArray[np.int64], logq: Floats) -> float:
+    """Of the windows 0, 1, 2 and 3, 4 at the end of training, against negatives with the logs of their counts."""
     table, losses = vectors(made), []
     for history, region, target in [([0], 1, 1), ([0, 1], 0, 2), ([3], 1, 4)]:
         scores = table @ answer(made, history, region, 3 * DAY)
         # Neither the target itself nor article 5, which is not on offer yet.
         counted = (ids != target) & (ids != 5)
         losses.append(np.log1p(np.exp(scores[ids] - logq - scores[target])[counted].sum()))
-    assert loss(made, features) == pytest.approx(np.mean(losses), rel=1e-4)
+    return float(np.mean(losses))
+
+
+def test_the_loss_is_that_of_the_answers_that_are_served(made: CandidateNetwork) -> None:
+    features = window([[0, 1, 2], [3, 4]])
+    # All at the end of training, where example age is 0 as it is when serving.
+    features["time"] = tf.fill([2, 3], tf.constant(3 * DAY, tf.int64))
+    ids, logq = (tensor.numpy() for tensor in made.sampler.draw(24, tf.constant(0, tf.int64)))
+    assert {1, 2, 4, 5} <= set(ids), "the draw should hold what must not count"
+    assert loss(made, features) == pytest.approx(served_loss(made, ids, logq), rel=1e-4)
     spec = made.model_fn(features, {}, Mode.TRAIN, None)
     assert spec.examples is not None
     assert int(spec.examples) == 3
@@ -128,12 +133,7 @@ def test_right_articles_of_the_batch_are_negatives_of_the_others(dataset: Datase
     features["time"] = tf.fill([2, 3], tf.constant(3 * DAY, tf.int64))
     ids = np.append(made.sampler.draw(24, tf.constant(0, tf.int64))[0].numpy(), [1, 2])
     logq = made.sampler.logq(tf.constant(ids), 24, 2).numpy()
-    table, losses = vectors(made), []
-    for history, region, target in [([0], 1, 1), ([0, 1], 0, 2), ([3], 1, 4)]:
-        scores = table @ answer(made, history, region, 3 * DAY)
-        counted = (ids != target) & (ids != 5)
-        losses.append(np.log1p(np.exp(scores[ids] - logq - scores[target])[counted].sum()))
-    assert loss(made, features) == pytest.approx(np.mean(losses), rel=1e-4)
+    assert loss(made, features) == pytest.approx(served_loss(made, ids, logq), rel=1e-4)
 
 
 def test_example_age_is_for_training_only(made: CandidateNetwork, dataset: Dataset) -> None:

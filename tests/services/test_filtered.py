@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services import limited
+from services import filtered
 from services.catalogue import Catalogue, Coded
 from services.eligibility import Eligibility, eligibility
+from services.filtered import Retrieval
 from services.filters import EVERYTHING, Filter
-from services.limited import Retrieval
 
 ARTICLES, DIM, NOW = 60, 4, 50
 
@@ -77,7 +77,7 @@ def test_as_many_as_there_are_the_nearest_first(
     rules = [eligibility(articles, excluded, NOW, one) for one in asked]
     queries = vectors(seed + 1)[: len(asked)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limited, "EXACT_UP_TO", exact_up_to)
+        patch.setattr(filtered, "EXACT_UP_TO", exact_up_to)
         retrieval = Retrieval(index_of(indexed, of), of, articles)
         found = retrieval.search(queries, [k] * len(asked), rules)
     for query, rule, one in zip(queries, rules, found, strict=True):
@@ -88,11 +88,13 @@ def test_as_many_as_there_are_the_nearest_first(
         assert set(one.rows.tolist()) <= set(indexed)
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limited, "KEPT_BYTES", 2_000)
+@pytest.mark.parametrize("region_ids", [None, ("nowhere", "x" * 100)])
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, region_ids: tuple[str, ...] | None) -> None:
+    """Also of filters that leave nothing: 100 of them have more than 100,000 bytes."""
+    monkeypatch.setattr(filtered, "KEPT_BYTES", 10_000)
     articles, of = shop(0), vectors(0)
     retrieval = Retrieval(index_of(range(ARTICLES), of), of, articles)
     for price in range(100):
-        rule = eligibility(articles, [], NOW, Filter(price_max=float(price)))
+        rule = eligibility(articles, [], NOW, Filter(price_max=float(price), region_ids=region_ids))
         retrieval.search(of[:1], [5], [rule])
-        assert retrieval.kept_bytes <= 2_000
+        assert 1_000 < retrieval.kept_bytes <= 10_000

@@ -2,6 +2,7 @@
 in regions, else by the index with the filter inside."""
 
 import collections
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from services.towers import Floats
 # Up to so many articles are searched one by one, and in regions all are.
 EXACT_UP_TO = 20_000
 KEPT_BYTES = 512 * 2**20
+# Of objects beside their numbers and letters, about.
+BYTES_OF_ONE, BYTES_OF_NAME = 1_000, 80
 
 
 class _Left(NamedTuple):
@@ -69,14 +72,17 @@ class Retrieval:
         rows = self._rows[asked.mask(self._catalogue, self._rows)]
         exact = asked.region_ids is not None or len(rows) <= EXACT_UP_TO
         left = self._left[asked] = _Left(rows, self._vectors[rows] if exact else None)
-        self.kept_bytes += _size(left)
+        self.kept_bytes += _size(asked, left)
         while self.kept_bytes > KEPT_BYTES and len(self._left) > 1:
-            self.kept_bytes -= _size(self._left.popitem(last=False)[1])
+            self.kept_bytes -= _size(*self._left.popitem(last=False))
         return left
 
 
-def _size(left: _Left) -> int:
-    return left.rows.nbytes + (0 if left.vectors is None else left.vectors.nbytes)
+def _size(asked: Filter, left: _Left) -> int:
+    """Bytes, with those of the filter itself: one that leaves nothing takes room too."""
+    names = itertools.chain(asked.region_ids or (), asked.category_ids or (), asked.seller_ids or ())
+    held = left.rows.nbytes + (0 if left.vectors is None else left.vectors.nbytes)
+    return BYTES_OF_ONE + sum(BYTES_OF_NAME + 4 * len(name) for name in names) + held
 
 
 def _best(rows: Rows, scores: Floats, k: int, eligible: Eligibility) -> Candidates:
