@@ -38,6 +38,7 @@ class Readiness:
         logged and becomes the reason for not being ready."""
         try:
             recommender = recommender_of(open_release(settings), settings, store)
+            warmup.answer_once(recommender)
             engine = Engine(recommender, settings.batch, settings.patience_ms / 1_000)
             if store is not None:
                 self._follow(store, engine)
@@ -65,7 +66,7 @@ class Readiness:
 
 
 def open_release(settings: Settings) -> Release:
-    """The release given, or else the one in service, verified and warmed up.
+    """The release given, or else the one in service, verified.
 
     Raises ArtifactError or ReleaseError (both ValueError), naming the file.
     """

@@ -13,7 +13,7 @@ def check(release: Release) -> None:
     """Asks every request stored in `warmup.json` and compares the user vectors.
 
     Raises ReleaseError naming the first request whose vector is further than 1e-4 from the stored one in any number, or
-    that cannot be asked. Every part of an answer has run once afterwards.
+    that cannot be asked.
     """
     for number, stored in enumerate(release.warmup):
         try:
@@ -25,7 +25,14 @@ def check(release: Release) -> None:
                 f"warmup.json: request {number} (history {stored['history'][:3]}..., region {stored['region_id']!r}) "
                 f"is {difference:.6g} away from its stored vector, at most {TOLERANCE} is allowed"
             )
-    _answer_once(release)
+
+
+def answer_once(recommender: Recommender) -> None:
+    """Has every part of an answer run, and what is compiled at its first call compiled, before anybody waits for it."""
+    release = recommender.release
+    if len(release.catalogue):
+        latest = release.warmup[-1]["time"] if release.warmup else 0
+        recommender.answer(Request(time=latest, k=20, recent_article_ids=release.catalogue.article_ids[:1]))
 
 
 def _difference(
@@ -38,9 +45,3 @@ def _difference(
     if expected.shape != (release.dimensions.vector_dim,):
         raise ValueError(f"its vector has shape {expected.shape}, needs ({release.dimensions.vector_dim},)")
     return float(np.abs(user_vectors(release, [views.rows], [region_id], [time])[0] - expected).max())
-
-
-def _answer_once(release: Release) -> None:
-    if len(release.catalogue):
-        latest = release.warmup[-1]["time"] if release.warmup else 0
-        Recommender(release).answer(Request(time=latest, k=20, recent_article_ids=release.catalogue.article_ids[:1]))
