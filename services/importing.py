@@ -42,16 +42,19 @@ def run(args: argparse.Namespace) -> int:
 def append(store: Store, played: Log, first: int) -> dict[str, int]:
     """Appends the events from place `first` on; returns how many there were and how many are new.
 
-    They come from where the sink delivers to: where it had delivered all of the log before, it need not deliver these.
+    They come from where the sink delivers to: where it had delivered all of the log before, and nothing else has come
+    meanwhile, it need not deliver these.
     """
-    delivered = store.cursor(SINK) == store.newest()
-    new = 0
+    begun, new = store.newest(), 0
+    delivered = store.cursor(SINK) == begun
     for begin in range(first, len(played), AT_ONCE):
         end = min(begin + AT_ONCE, len(played))
         new += sum(store.append(list(_records(played, range(begin, end)))))
         LOGGER.info("%d of %d events", end - first, len(played) - first)
-    if delivered:
-        store.move_cursor(SINK, store.newest())
+    end_of_log = store.newest()
+    # What comes after this look at the end lies behind it.
+    if delivered and store.count(begun) == new:
+        store.move_cursor(SINK, end_of_log)
     return {"events": len(played) - first, "new": new}
 
 
