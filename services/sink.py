@@ -185,12 +185,12 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     metrics = SinkMetrics()
-    dead_letters = DeadLetters(args.dead_letters)
     with (
         contextlib.closing(open_store(args.store)) as store,
         contextlib.closing(_warehouse(args)) as warehouse,
         metrics.served(args.metrics_host, args.metrics_port),
     ):
+        dead_letters = DeadLetters(args.dead_letters)
         retention = Retention(store, args.keep_hours * 3600, args.snapshot)
         Sink(store, warehouse, dead_letters, retention, metrics).run(stop, args.once)
     return 0

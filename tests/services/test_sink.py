@@ -272,10 +272,11 @@ def test_a_table_with_other_columns_is_refused_before_anything_is_sent(rig: Rig,
         rig.drain()
 
 
-def test_a_store_is_needed() -> None:
+def test_a_store_is_needed(tmp_path: pathlib.Path) -> None:
+    """And nothing is left behind where there is none."""
     assert sink.CURSOR != sink.ANSWERS_CURSOR
     done = subprocess.run(
-        [sys.executable, "-m", "services", "sink", "--store", "x"],
+        [sys.executable, "-m", "services", "sink", "--store", "x", "--dead-letters", str(tmp_path / "letters")],
         cwd=ROOT,
         check=False,
         capture_output=True,
@@ -283,3 +284,4 @@ def test_a_store_is_needed() -> None:
     )
     assert done.returncode == 2
     assert "sqlite:///FILE" in done.stderr
+    assert not list(tmp_path.iterdir())
