@@ -25,6 +25,7 @@ RULES: Sequence[Rule] = (
     Rule("PUT", "/v1/articles/{article_id:path}", "write"),
     Rule("DELETE", "/v1/articles/{article_id:path}", "write"),
     Rule("DELETE", "/v1/users/{user_id:path}", "admin"),
+    Rule("POST", "/v1/admin/rollback", "admin"),
     Rule("GET", "/version", "read"),
     Rule("GET", "/metrics", None),
     Rule("GET", "/healthz", None),

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 import services
-from services import intake
+from services import admin, article_routes, intake
 from services.access import Access
 from services.errors import add_error_handlers
 from services.guard import Guard
@@ -52,6 +52,8 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time, traci
     add_error_handlers(app)
     app.include_router(router)
     app.include_router(intake.router)
+    app.include_router(article_routes.router)
+    app.include_router(admin.router)
     if settings.keys is not None:
         describe_keys(app, access)
     return app
@@ -62,8 +64,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads the release in a thread beside the running server, and waits for that thread at the end."""
     settings, readiness = app.state.settings, app.state.readiness
     app.state.store = None if settings.store is None else open_store(settings.store)
-    loading = asyncio.create_task(asyncio.to_thread(readiness.load, settings, app.state.store))
+    loading = asyncio.create_task(asyncio.to_thread(readiness.run, settings, app.state.store))
     yield
+    readiness.end()
     await loading
     await asyncio.to_thread(readiness.close)
     if app.state.store is not None:

@@ -3,19 +3,31 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from services import traces
+from services import arrivals, traces
 from services.answers import Answer, Item
+from services.arrivals import Arrivals, Carried
 from services.batcher import Batcher
+from services.catalogue import UNKNOWN
 from services.recommender import Recommender, Request
 from services.state import Event, State
-from services.store import Logged, Record
+from services.store import BEGINNING, Kind, Logged, Record
 
 LOGGER = logging.getLogger(__name__)
 # What arrives later than this after it happened (microseconds) says nothing of what is viewed now.
 LATE = 3_600_000_000
+# Records that have their effect at once, while questions wait.
+TOLD_TOGETHER = 256
+# The fields without which a record says nothing.
+NEEDED: Mapping[Kind, set[str]] = {
+    "event": {"event_type", "user_id", "article_id"},
+    "article": {"article_id"},
+    "removal": {"article_id"},
+    "forget": {"user_id"},
+}
 
 
 class _Asked(NamedTuple):
@@ -26,16 +38,40 @@ class _Asked(NamedTuple):
     is_traced: bool
 
 
-class Engine:
-    """One release at work. Events, articles and questions meet on one thread, so that nothing needs a lock."""
+class Serving(NamedTuple):
+    """A release that answers or may answer again, and what it knows already of articles that the log tells of."""
 
-    def __init__(self, recommender: Recommender, most: int = 32, patience_seconds: float = 0.25) -> None:
+    recommender: Recommender
+    carried: Carried
+
+
+class Engine:
+    """A release at work, and the one before it, which is kept warm. Events, articles and questions meet on one thread,
+    so that nothing needs a lock."""
+
+    def __init__(
+        self, recommender: Recommender, most: int = 32, patience_seconds: float = 0.25, carried: Carried | None = None
+    ) -> None:
         """Answers up to `most` questions together; see Batcher for `patience_seconds`. `unknown_articles` and
-        `unreadable` count records of the log without effect: events of articles that the release does not know, and
-        what lacks a field."""
-        self.recommender = recommender
+        `unreadable` count records of the log without effect: events of articles that nobody told of, and what lacks a
+        field or cannot be embedded."""
+        self._serving = [Serving(recommender, carried or Carried([]))]
         self.unknown_articles, self.unreadable = 0, 0
+        self.position = BEGINNING
+        self._telling = threading.Lock()
         self._batcher: Batcher[_Asked, Answer] = Batcher(self._answer, most, patience_seconds)
+        self._registry = recommender.release.catalogue.registry
+        self._registry.published_by(lambda rows: self._batcher.do(lambda: self._make_room(rows)).result())
+
+    @property
+    def recommender(self) -> Recommender:
+        """What answers at present."""
+        return self._serving[0].recommender
+
+    @property
+    def previous(self) -> Recommender | None:
+        """What answered before."""
+        return self._serving[1].recommender if len(self._serving) > 1 else None
 
     async def recommend(self, request: Request) -> Answer:
         """Raises OverloadedError."""
@@ -47,9 +83,41 @@ class Engine:
         done = self._batcher.do(lambda: context.run(self.recommender.similar, article_id, k, time))
         return await asyncio.wrap_future(done)
 
+    async def remove(self, article_id: str) -> None:
+        """Takes an article off offer before the log tells of it. Raises OverloadedError."""
+
+        def take_off() -> None:
+            row = self._registry.row(article_id)
+            for serving in self._serving:
+                if row is not None:
+                    serving.recommender.release.catalogue.removed[row] = UNKNOWN
+
+        await asyncio.wrap_future(self._batcher.do(take_off))
+
     def tell(self, logged: Sequence[Logged]) -> None:
-        """Lets records of the log have their effect, in their order; returns when they have had it."""
-        self._batcher.do(lambda: self._tell(logged)).result()
+        """Lets records of the log have their effect, in their order; returns when they have had it. `position` is that
+        of the last one."""
+        for start in range(0, len(logged), TOLD_TOGETHER):
+            some = logged[start : start + TOLD_TOGETHER]
+            with self._telling:
+                self._tell([record for _, record in some])
+                self.position = some[-1].position
+
+    def replace(self, serving: Serving, missed: Callable[[], Sequence[Record]]) -> None:
+        """Lets another recommender answer, of the same state and the same registry; the one before is kept, the one
+        before that is forgotten. `missed` tells what the log said of articles since the recommender was made, up to
+        `position`, and may raise StoreError: then nothing changes."""
+        with self._telling:
+            came = self._arrivals(serving, missed())
+            self._batcher.do(lambda: self._let_answer(serving, came)).result()
+
+    def go_back(self) -> None:
+        """Lets the recommender before this one answer again, and keeps this one. Raises LookupError where there is
+        none."""
+        if self.previous is None:
+            raise LookupError("no release was served before this one since the process started")
+        with self._telling:
+            self._batcher.do(self._serving.reverse).result()
 
     def close(self) -> None:
         """Answers what waits and ends the thread."""
@@ -64,24 +132,67 @@ class Engine:
         with traces.span("batch"):
             return self.recommender.answer_all(requests)
 
-    def _tell(self, logged: Sequence[Logged]) -> None:
+    def _tell(self, records: Sequence[Record]) -> None:
+        """What articles are in vectors is computed by the thread that tells, not by the one that answers."""
+        told = [record for record in records if self._is_readable(record)]
+        articles = [record for record in told if record.kind in {"article", "removal"}]
+        came = (
+            [(serving.recommender, self._arrivals(serving, articles)) for serving in self._serving] if articles else []
+        )
+        self._batcher.do(lambda: self._take(came, told)).result()
+
+    def _is_readable(self, record: Record) -> bool:
+        """The log goes on behind what is not; what it says of users and articles was kept when it was appended."""
+        if NEEDED[record.kind] <= record.fields.keys():
+            return True
+        self.unreadable += 1
+        LOGGER.error("a record of the log has no effect: %s without %s", record.kind, sorted(NEEDED[record.kind]))
+        return False
+
+    def _arrivals(self, serving: Serving, records: Sequence[Record]) -> Sequence[Arrivals]:
+        release, newer = serving.recommender.release, serving.carried.newer(records)
+        try:
+            return [arrivals.of_records(release, newer)]
+        except Exception:
+            LOGGER.exception("articles cannot be told to release %s together, trying one by one", release.id)
+        found = []
+        for record in newer:
+            try:
+                found.append(arrivals.of_records(release, [record]))
+            except Exception:
+                self.unreadable += 1
+                LOGGER.exception("an article has no effect on release %s", release.id)
+        return found
+
+    def _make_room(self, rows: int) -> None:
+        for serving in self._serving:
+            serving.recommender.release.fit(rows)
+        self._registry.show(rows)
+
+    def _take(self, came: Sequence[tuple[Recommender, Sequence[Arrivals]]], records: Sequence[Record]) -> None:
+        if came:
+            self._make_room(len(self._registry.names))
+        for recommender, parts in came:
+            for part in parts:
+                arrivals.put(recommender, part)
         state = self.recommender.state
         assert state is not None
-        for _, record in logged:
-            try:
-                if record.kind == "event":
-                    self._happened(state, record)
-                elif record.kind == "forget":
-                    state.forget(record.fields["user_id"])
-            except (KeyError, TypeError, ValueError):
-                # The log goes on behind it; what it says of users and articles was kept when it was appended.
-                self.unreadable += 1
-                LOGGER.exception("a record of the log has no effect")
+        for record in records:
+            if record.kind == "event":
+                self._happened(state, record)
+            elif record.kind == "forget":
+                state.forget(record.fields["user_id"])
+
+    def _let_answer(self, serving: Serving, came: Sequence[Arrivals]) -> None:
+        self._serving = [serving, self._serving[0]]
+        self._make_room(len(self._registry.names))
+        for part in came:
+            arrivals.put(serving.recommender, part)
 
     def _happened(self, state: State, record: Record) -> None:
         """An event counts for the time it arrived where a clock says that it is still to come."""
         fields = record.fields
-        row = self.recommender.release.catalogue.rows.get(fields["article_id"])
+        row = self._registry.row(fields["article_id"])
         if row is None:
             self.unknown_articles += 1
             return

@@ -14,6 +14,7 @@ from services import columns
 from services.candidates import FOUND_BY, Places, Rows, Scores, joined
 from services.catalogue import Catalogue
 from services.columns import FOLLOWED, LONG_HOURS
+from services.growing import Grown
 from services.live import WINDOWS, Live
 from services.regions import Distances, Neighbours
 from services.state import State
@@ -41,11 +42,10 @@ class Asker:
 class Features:
     """Computes features from the state of the service and what a release knows of articles."""
 
-    def __init__(self, state: State, catalogue: Catalogue, vectors: Floats, neighbours: Neighbours) -> None:
+    def __init__(self, state: State, catalogue: Catalogue, vectors: Grown[Floats], neighbours: Neighbours) -> None:
         """`vectors` [articles, vector_dim]; `neighbours` of each region."""
-        self._state, self._vectors, self._regions = state, vectors, catalogue.region.places
-        self._articles = columns.Articles(np.log1p(catalogue.price), catalogue.created, catalogue.matched)
-        self._distances = Distances(catalogue.region.names, neighbours)
+        self._state, self._catalogue, self._vectors = state, catalogue, vectors
+        self._distances = Distances(catalogue.region, neighbours)
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -112,16 +112,18 @@ class Features:
             signals=self._state.live.signals(rows, ends, [asker.region_id for asker in askers], times),
         )
         totals = np.array(self._state.live.totals("view"), np.int64)
+        catalogue = self._catalogue
+        articles = columns.Articles(catalogue.log_price, catalogue.created, catalogue.matched)
         found = columns.fill(
-            self._articles, self._askers(askers), told, self._state.transitions.followers, totals, self._distances.far
+            articles, self._askers(askers), told, self._state.transitions.followers, totals, self._distances.far
         )
         return np.split(found, ends[:-1])
 
     def _scores(self, asker: Asker, rows: Rows) -> Floats:
-        return np.zeros(len(rows), np.float32) if asker.vector is None else self._vectors[rows] @ asker.vector
+        return np.zeros(len(rows), np.float32) if asker.vector is None else self._vectors.values[rows] @ asker.vector
 
     def _far(self, asker: Asker, rows: Rows) -> Scores:
-        return self._distances.of(asker.region_id)[self._regions[rows]]
+        return self._distances.of(asker.region_id)[self._catalogue.region.places[rows]]
 
     def _askers(self, askers: Sequence[Asker]) -> columns.Askers:
         history, history_ends = joined(asker.history for asker in askers)

@@ -42,7 +42,7 @@ def user_vectors(
     sizes = release.dimensions
     tokens = np.zeros((len(histories), sizes.history, sizes.token_dim), np.float32)
     for padded, rows in zip(tokens, histories, strict=True):
-        padded[: len(rows)] = release.tokens[np.asarray(rows, dtype=np.int64)]
+        padded[: len(rows)] = release.tokens.values[np.asarray(rows, dtype=np.int64)]
     lengths = np.array([len(rows) for rows in histories], np.int32)
     return release.towers.user_vectors(tokens, lengths, [region or "" for region in regions], np.array(times, np.int64))
 

@@ -22,6 +22,8 @@ MOST_EVENTS = 1_000
 # A client's clock may be ahead by so much (microseconds).
 AHEAD = 5 * 60 * 1_000_000
 LARGEST = 2**53
+# Of a title its letters, of an embedding its numbers.
+MOST_TITLE, MOST_NUMBERS = 2_000, 4_096
 EventType = Literal["impression", "view", "leave", "like", "chat", "hide"]
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -79,6 +81,39 @@ class IncomingEvents(BaseModel):
     model_config = _STRICT
 
     events: Annotated[list[IncomingEvent], Field(min_length=1, max_length=MOST_EVENTS)]
+
+
+class IncomingArticle(BaseModel):
+    """All that is known of an article; columns of the table `articles`."""
+
+    model_config = _STRICT
+
+    region_id: Id | None = Field(None, description="Where it is offered; null is a region of its own.")
+    category_id: Id | None = None
+    seller_id: Id | None = None
+    title: Annotated[str, Field(max_length=MOST_TITLE)] | None = None
+    price: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    embedding: Annotated[list[FiniteFloat], Field(min_length=1, max_length=MOST_NUMBERS)] | None = Field(
+        None, description="The owner's own vector; another width than the release was trained with counts as none."
+    )
+    created_at: Time | None = Field(
+        None,
+        description="ISO 8601 with a zone, from when on it may be shown; when absent, what is known of it, or else the "
+        "time of arrival.",
+    )
+
+    def record(self, article_id: str, now: int, known: int | None) -> Record:
+        """As the log keeps it; `now` (microseconds) is when it arrived, `known` when the article was created."""
+        fields = self.model_dump(exclude_none=True, exclude={"created_at"})
+        created = micros(self.created_at) if self.created_at is not None else now if known is None else known
+        return Record("article", now, {**fields, "article_id": article_id, "created_at": created})
+
+
+class AcceptedArticle(BaseModel):
+    """An article is in the log now, and cannot be lost."""
+
+    request_id: str
+    article_id: str
 
 
 class AcceptedEvents(BaseModel):

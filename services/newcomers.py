@@ -1,56 +1,40 @@
-"""Decides what a release knows of articles that came after it was built: their content, through its article tower."""
-
-import dataclasses
-from collections.abc import Sequence
-from typing import Any
+"""Decides what a release is told of articles that came after it was built, when the past is played again."""
 
 import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from preprocessing import artifact
-from services import catalogue
-from services.candidates import Mask
-from services.catalogue import Catalogue
+from services import arrivals
+from services.catalogue import NEVER, times
 from services.log import LogError
 from services.release import Release
-from services.towers import ARTICLE_INPUTS, Floats
-
-_AT_ONCE = 256
-_STRINGS = ("article_id", "region_id", "category_id", "title")
 
 
-def extended(release: Release, articles: pa.Table) -> Release:
-    """The release with further rows for those of `articles` that it lacks, in their order, and with the removals that
-    `articles` know of; its own rows stay.
+def extend(release: Release, articles: pa.Table) -> None:
+    """Gives further rows to those of `articles` that the release lacks, in their order, and tells it of the removals
+    that `articles` know of; what it knows else of its own articles stays.
 
     `articles` has the columns of the table of that name, a row an article as it was when it came, with the removal to
-    come; `category_id`, `title`, `price` and `embedding` may be absent. Each is on offer from its creation on. Those
-    with a title, a category, a price or an embedding are in the index: all others have the same few vectors, and would
-    be candidates all at once or not at all.
+    come; `category_id`, `title`, `price` and `embedding` may be absent. Each is on offer from its creation on; see
+    `arrivals` for which of them the index finds.
     """
-    own = pa.array(release.catalogue.article_ids, articles["article_id"].type)
-    known = pc.is_in(articles["article_id"], own)
-    release = dataclasses.replace(release, catalogue=_removed(release.catalogue, articles.filter(known)))
-    new = articles.filter(pc.invert(known))
-    if not new.num_rows:
-        return release
-    import faiss
-
-    vectors, tokens = _embedded(release, new)
-    whole = _joined(release.catalogue, catalogue.of_table(new))
-    index = faiss.clone_index(release.index)
-    described = _described(new)
-    index.add_with_ids(vectors[described], np.arange(len(own), len(whole), dtype=np.int64)[described])
-    return dataclasses.replace(
-        release,
-        index=index,
-        catalogue=whole,
-        vectors=np.concatenate([release.vectors, vectors]),
-        tokens=np.concatenate([release.tokens, tokens]),
-    )
+    catalogue = release.catalogue
+    known = np.array([catalogue.row(name) is not None for name in articles["article_id"].to_pylist()], np.bool_)
+    own = articles.filter(pa.array(known))
+    rows = np.array(catalogue.known(own["article_id"].to_pylist()), np.int64)
+    catalogue.removed[rows] = np.minimum(catalogue.removed[rows], times(own["removed_at"], NEVER))
+    new = articles.filter(pa.array(~known))
+    for name in ("created_at", "removed_at"):
+        micros = new[name].cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+        new = new.set_column(new.column_names.index(name), name, micros)
+    came = arrivals.of_articles(release, new.to_pylist())
+    catalogue.registry.publish()
+    release.fit(len(catalogue.registry))
+    arrivals.tell(release, came)
+    if came.is_found.any():
+        release.index.add_with_ids(came.vectors[came.is_found], came.rows[came.is_found])
 
 
 def first_versions(logs: str) -> pa.Table:
@@ -73,57 +57,3 @@ def first_versions(logs: str) -> pa.Table:
     removed = table["removed_at"].take(pa.array(len(codes) - 1 - last_reversed[order]))
     versions = table.take(pa.array(first[order]))
     return versions.set_column(versions.column_names.index("removed_at"), "removed_at", removed)
-
-
-def _removed(own: Catalogue, articles: pa.Table) -> Catalogue:
-    told = catalogue.of_table(articles.select(list(catalogue.NEEDED)))
-    removed = own.removed.copy()
-    rows = np.array(own.known(told.article_ids), np.int64)
-    removed[rows] = np.minimum(removed[rows], told.removed)
-    return dataclasses.replace(own, removed=removed)
-
-
-def _joined(own: Catalogue, new: Catalogue) -> Catalogue:
-    return Catalogue(
-        article_ids=[*own.article_ids, *new.article_ids],
-        rows={**own.rows, **{article_id: len(own) + row for article_id, row in new.rows.items()}},
-        region=own.region.joined(new.region),
-        category=own.category.joined(new.category),
-        seller=own.seller.joined(new.seller),
-        price=np.concatenate([own.price, new.price]),
-        created=np.concatenate([own.created, new.created]),
-        removed=np.concatenate([own.removed, new.removed]),
-    )
-
-
-def _described(articles: pa.Table) -> Mask:
-    """[n]: the article brings something that its tower can tell it by."""
-    found = np.zeros(articles.num_rows, np.bool_)
-    for name in ("category_id", "title", "price", "embedding"):
-        if name in articles.column_names:
-            found |= np.asarray(pc.is_valid(articles[name]))
-    return found
-
-
-def _embedded(release: Release, articles: pa.Table) -> tuple[Floats, Floats]:
-    """As preprocessing fills what is missing: "" for strings, NaN for prices, zeros for embeddings."""
-    parts = []
-    for start in range(0, articles.num_rows, _AT_ONCE):
-        rows = articles.slice(start, _AT_ONCE)
-        columns: dict[str, Sequence[Any]] = {
-            name: _column(rows, name, "" if name in _STRINGS else float("nan")) for name in ARTICLE_INPUTS[:-1]
-        }
-        missing = [0.0] * release.embedding_dim
-        embeddings = rows["embedding"].to_pylist() if "embedding" in rows.column_names else [None] * rows.num_rows
-        columns["embedding"] = (
-            np.array([vector or missing for vector in embeddings]).reshape(rows.num_rows, -1).tolist()
-        )
-        parts.append(release.towers.article_vectors(columns))
-    vectors, tokens = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return vectors, tokens
-
-
-def _column(rows: pa.Table, name: str, missing: object) -> list[object]:
-    if name not in rows.column_names:
-        return [missing] * rows.num_rows
-    return [missing if value is None else value for value in rows[name].to_pylist()]

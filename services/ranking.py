@@ -6,6 +6,7 @@ import numpy as np
 
 from services.candidates import Places, Rows, Scores
 from services.features import Asker, Features
+from services.growing import Grown
 from services.ranker import Ranker, ToRank, value
 from services.towers import Floats
 
@@ -17,7 +18,7 @@ class Ranking:
     """A ranking model with what it is told of candidates; `tokens` [articles, token_dim]."""
 
     def __init__(
-        self, ranker: Ranker, features: Features, tokens: Floats, weights: Mapping[str, float] = WEIGHTS
+        self, ranker: Ranker, features: Features, tokens: Grown[Floats], weights: Mapping[str, float] = WEIGHTS
     ) -> None:
         self._ranker, self._features, self._tokens, self._weights = ranker, features, tokens, dict(weights)
 
@@ -35,4 +36,4 @@ class Ranking:
         return found
 
     def _to_rank(self, asker: Asker, rows: Rows, features: Floats) -> ToRank:
-        return ToRank(features, self._tokens[rows], self._tokens[np.asarray(asker.history, np.int64)])
+        return ToRank(features, self._tokens.values[rows], self._tokens.values[np.asarray(asker.history, np.int64)])

@@ -2,21 +2,17 @@
 
 import dataclasses
 import logging
+import threading
 
-from services import logs, release, warmup
+from services import logs, warmup
 from services.engine import Engine
 from services.follower import Follower
-from services.recommender import Recommender
-from services.release import Release
+from services.registry import Registry
+from services.rollout import LONGEST_PAUSE_SECONDS, Rollout
 from services.settings import Settings
-from services.sources import PRESETS
-from services.state import State
 from services.store import BEGINNING, Store, StoreError
-from services.users import StoredUsers
 
 LOGGER = logging.getLogger(__name__)
-# What is viewed most may be as it was half a second ago (microseconds).
-FRESH_FOR = 500_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +25,38 @@ class NotReady:
 class Readiness:
     """Holds what answers at present; readers take `state` once and keep it for the length of a request."""
 
+    rollout: Rollout
+
     def __init__(self) -> None:
         self.state: Engine | NotReady = NotReady("the release is being loaded")
         self.follower: Follower | None = None
+        self._ended = threading.Event()
+
+    def run(self, settings: Settings, store: Store | None = None) -> None:
+        """Loads the release that the settings name, then looks for another one in CURRENT until `end`; while none can
+        be served, tries again, ever later."""
+        self.load(settings, store)
+        pause = settings.poll_seconds
+        while not self._ended.wait(pause):
+            if isinstance(self.state, NotReady):
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self.load(settings, store)
+                continue
+            pause = settings.poll_seconds
+            try:
+                self.rollout.look(self.state)
+            except Exception:
+                with logs.without_input():
+                    LOGGER.exception("what CURRENT names cannot be served, the release before it goes on")
 
     def load(self, settings: Settings, store: Store | None = None) -> None:
         """Loads the release that the settings name, and lets the log of `store` have its effect on it; any error is
         logged and becomes the reason for not being ready."""
+        self.rollout = Rollout(settings, store, Registry())
         try:
-            recommender = recommender_of(open_release(settings), settings, store)
-            warmup.answer_once(recommender)
-            engine = Engine(recommender, settings.batch, settings.patience_ms / 1_000)
+            serving = self.rollout.first()
+            warmup.answer_once(serving.recommender)
+            engine = Engine(serving.recommender, settings.batch, settings.patience_ms / 1_000, serving.carried)
             if store is not None:
                 self._follow(store, engine)
             self.state = engine
@@ -57,30 +74,13 @@ class Readiness:
             LOGGER.warning("the log cannot be read yet: %s", error)
         self.follower.start()
 
+    def end(self) -> None:
+        """Looks for no further release."""
+        self._ended.set()
+
     def close(self) -> None:
-        """Follows the log no more, answers what waits."""
+        """Follows the log no more, answers what waits; after `run` has returned."""
         if self.follower is not None:
             self.follower.close()
         if isinstance(self.state, Engine):
             self.state.close()
-
-
-def open_release(settings: Settings) -> Release:
-    """The release given, or else the one in service, verified.
-
-    Raises ArtifactError or ReleaseError (both ValueError), naming the file.
-    """
-    path = settings.release or release.current(settings.releases or "")
-    loaded = release.load(path, settings.threads)
-    warmup.check(loaded)
-    LOGGER.info("release %s from %s is ready: %d articles", loaded.id, path, len(loaded.catalogue))
-    return loaded
-
-
-def recommender_of(loaded: Release, settings: Settings, store: Store | None) -> Recommender:
-    """With a store there is a state, what is viewed now and the ranking; without one the two towers alone."""
-    if store is None:
-        return Recommender(loaded)
-    preset = PRESETS[settings.preset]
-    state = State(preset.half_life, preset.reach, StoredUsers(store, loaded.catalogue.rows))
-    return Recommender(loaded, state, preset, fresh_for=FRESH_FOR)

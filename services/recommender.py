@@ -75,7 +75,7 @@ class Case:
 
 
 class Recommender:
-    """Answers from one release, which never changes; another release is another recommender.
+    """Answers from one release; another release is another recommender.
 
     With a `state` the model's candidates are one list of several, a user's own history is known, and the release's
     ranking model, where it has one, orders the candidates.
@@ -92,8 +92,8 @@ class Recommender:
         """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
         answer, or as many as are asked for where those are more. `fresh_for`: see Sources."""
         self.release, self.state, self._most = release, state, candidates
-        self._retrieval = Retrieval(release.index, release.vectors, release.catalogue)
-        self._sources = Sources(state, release.catalogue, preset, fresh_for) if state else None
+        self.retrieval = Retrieval(release.index, release.vectors, release.catalogue)
+        self.sources = Sources(state, release.catalogue, preset, fresh_for) if state else None
         self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
         self._ranking = None
         if release.ranking and self.features:
@@ -135,7 +135,7 @@ class Recommender:
     def pools(self, cases: Sequence[Case]) -> Sequence[Pool]:
         """The candidates of each case before they are ranked."""
         nearest = self._nearest(cases)
-        found = map(self._modelled, nearest) if self._sources is None else self._blended(self._sources, cases, nearest)
+        found = map(self._modelled, nearest) if self.sources is None else self._blended(self.sources, cases, nearest)
         return [self._filled(*each) for each in zip(cases, nearest, found, strict=True)]
 
     def scores(self, cases: Sequence[Case], lists: Sequence[Rows]) -> Sequence[Scores]:
@@ -146,7 +146,7 @@ class Recommender:
         return [
             np.zeros(len(rows))
             if case.vector is None
-            else np.asarray(self.release.vectors[rows] @ case.vector, np.float64)
+            else np.asarray(self.release.vectors.values[rows] @ case.vector, np.float64)
             for case, rows in zip(cases, lists, strict=True)
         ]
 
@@ -155,11 +155,11 @@ class Recommender:
 
         Raises UnknownArticleError. A removed article still has neighbours.
         """
-        row = self.release.catalogue.rows.get(article_id)
+        row = self.release.catalogue.row(article_id)
         if row is None:
             raise UnknownArticleError(f"article {article_id!r} is not in release {self.release.id}")
         eligible = eligibility(self.release.catalogue, [row], time)
-        return self._items(self._retrieval.search(self.release.vectors[[row]], [k], [eligible]))
+        return self._items(self.retrieval.search(self.release.vectors.values[[row]], [k], [eligible]))
 
     def _pasts(self, requests: Sequence[Request]) -> Sequence[Past]:
         """Of those who bring no history."""
@@ -179,7 +179,7 @@ class Recommender:
             views = history(request.recent_article_ids, longest, catalogue)
         else:
             seen += [*past.viewed.tolist(), *past.hidden.tolist()]
-            views = History(of_rows(past.viewed.tolist(), longest), 0)
+            views = History(of_rows(catalogue.known_rows(past.viewed).tolist(), longest), 0)
         return Case(request, past, views, eligibility(catalogue, seen, request.time, request.filter))
 
     def _vectors(self, cases: Sequence[Case]) -> Floats:
@@ -194,7 +194,7 @@ class Recommender:
             try:
                 vectors = np.stack([case.vector for case in modelled if case.vector is not None])
                 wanted = [self._wanted(case) for case in modelled]
-                found = iter(self._retrieval.search(vectors, wanted, [case.eligible for case in modelled]))
+                found = iter(self.retrieval.search(vectors, wanted, [case.eligible for case in modelled]))
             except Exception:
                 LOGGER.exception("retrieval failed in release %s, answering from popularity", self.release.id)
                 found = itertools.repeat(None)

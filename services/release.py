@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import json
 import pathlib
@@ -14,11 +15,15 @@ import pyarrow as pa
 
 from preprocessing import artifact
 from services import catalogue, popularity, ranker, regions, retrieval, runtime, towers
+from services.candidates import Rows
 from services.catalogue import Catalogue
 from services.features import Features
+from services.growing import Grown
 from services.popularity import Popularity
 from services.ranker import Ranker
 from services.regions import Neighbours
+from services.registry import Registry
+from services.times import micros
 from services.towers import Floats, Towers
 
 KIND = "release"
@@ -26,6 +31,8 @@ FILES = (
     "articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "regions.parquet",
     "warmup.json",
 )  # fmt: skip
+# For so many articles that come later no column has to move.
+ROOM = 100_000
 TOWERS, RANKING, RANKING_WARMUP = "towers", "ranking", "ranking_warmup.npz"
 
 
@@ -44,20 +51,28 @@ class Dimensions:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """All that a release brings, in memory. `tokens` [n, token_dim] and `vectors` [n, vector_dim] are in row order."""
+    """All that a release brings, in memory, by the rows of its catalogue: `tokens` [n, token_dim] and `vectors` [n,
+    vector_dim], and `index` with rows as ids. Articles that come later are put into these."""
 
     id: str
     dimensions: Dimensions
     towers: Towers
     index: Any
-    tokens: Floats
-    vectors: Floats
+    tokens: Grown[Floats]
+    vectors: Grown[Floats]
     catalogue: Catalogue
     popularity: Popularity
     neighbours: Neighbours
     warmup: tuple[dict[str, Any], ...]
     embedding_dim: int = 0
     ranking: Ranker | None = None
+    until: int = 0
+
+    def fit(self, rows: int) -> None:
+        """Makes room for so many rows; articles that are added are not known here."""
+        self.catalogue.fit(rows)
+        self.tokens.fit(rows, 0.0)
+        self.vectors.fit(rows, 0.0)
 
 
 def current(releases: str) -> str:
@@ -67,6 +82,30 @@ def current(releases: str) -> str:
     ArtifactError when there is no such release.
     """
     where = artifact.join(releases, artifact.CURRENT)
+    release_id, digest = _pointer(where)
+    path = artifact.join(releases, release_id)
+    manifest = artifact.read_manifest(path, KIND)
+    text = artifact.read_text(artifact.join(path, artifact.MANIFEST))
+    if hashlib.sha256(text.encode()).hexdigest() != digest or manifest.id != release_id:
+        raise ReleaseError(f"{artifact.join(path, artifact.MANIFEST)} is not the manifest that {where} was written for")
+    return path
+
+
+def pointed(releases: str) -> str:
+    """The id that CURRENT names below the folder `releases`, whatever there is of it; raises ReleaseError when CURRENT
+    is missing or malformed."""
+    return _pointer(artifact.join(releases, artifact.CURRENT))[0]
+
+
+def point(releases: str, release_id: str) -> None:
+    """Lets CURRENT below the folder `releases` name a release that is there; raises OSError where it cannot be read or
+    written."""
+    text = artifact.read_text(artifact.join(artifact.join(releases, release_id), artifact.MANIFEST))
+    pointer = {"id": release_id, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    artifact.write_text_atomically(artifact.join(releases, artifact.CURRENT), json.dumps(pointer))
+
+
+def _pointer(where: str) -> tuple[str, str]:
     try:
         pointer = json.loads(artifact.read_text(where))
         release_id, digest = str(pointer["id"]), pointer["manifest_sha256"]
@@ -76,23 +115,19 @@ def current(releases: str) -> str:
         raise ReleaseError(f"{where} is no object with id and manifest_sha256: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{16}", release_id):
         raise ReleaseError(f"{where} names release {release_id!r}, an id is 16 hex digits")
-    path = artifact.join(releases, release_id)
-    manifest = artifact.read_manifest(path, KIND)
-    text = artifact.read_text(artifact.join(path, artifact.MANIFEST))
-    if hashlib.sha256(text.encode()).hexdigest() != digest or manifest.id != release_id:
-        raise ReleaseError(f"{artifact.join(path, artifact.MANIFEST)} is not the manifest that {where} was written for")
-    return path
+    return release_id, digest
 
 
-def load(path: str, threads: int) -> Release:
-    """Verifies the release at `path` (local or a URL), then opens it with pools of `threads` threads.
+def load(path: str, threads: int, registry: Registry | None = None) -> Release:
+    """Verifies the release at `path` (local or a URL), then opens it with pools of `threads` threads. Its rows are
+    those of `registry`, where one is given.
 
     Raises ArtifactError where manifest, sizes or hashes are wrong, ReleaseError where the files do not fit each other.
     """
     with artifact.open_artifact(path, KIND) as (folder, manifest):
         _check_manifest(path, manifest)
         runtime.set_threads(threads)
-        return _open(folder, manifest)
+        return _open(folder, manifest, registry)
 
 
 def _check_manifest(path: str, manifest: artifact.Manifest) -> None:
@@ -100,27 +135,27 @@ def _check_manifest(path: str, manifest: artifact.Manifest) -> None:
     absent = [name for name in (*FILES, f"{TOWERS}/saved_model.pb") if name not in manifest.files]
     if absent:
         raise ReleaseError(f"{where} does not list {', '.join(absent)}, which every release has")
-    needed = {"history", "token_dim", "vector_dim", "on_offer", "index"}
+    needed = {"history", "token_dim", "vector_dim", "on_offer", "index", "until"}
     if needed - set(manifest.contents):
         raise ReleaseError(f"{where} has no {', '.join(sorted(needed - set(manifest.contents)))} in its contents")
 
 
-def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
+def _open(folder: pathlib.Path, manifest: artifact.Manifest, registry: Registry | None) -> Release:
     contents = manifest.contents
     sizes = Dimensions(contents["history"], contents["token_dim"], contents["vector_dim"])
     with _naming(folder / "catalogue.parquet") as file:
-        articles = catalogue.read(file)
+        articles, rows = catalogue.read(file, registry, ROOM)
     with _naming(folder / "popularity.parquet") as file:
-        popular = popularity.read(file, articles)
+        popular = popularity.read(file, articles, rows)
     with _naming(folder / "regions.parquet") as file:
         neighbours = regions.read(file)
     with _naming(folder / "tokens.npy") as file:
-        tokens = _matrix(file, (len(articles), sizes.token_dim))
+        tokens = _matrix(file, rows, len(articles), sizes.token_dim)
     with _naming(folder / "vectors.npy") as file:
-        vectors = _matrix(file, (len(articles), sizes.vector_dim))
+        vectors = _matrix(file, rows, len(articles), sizes.vector_dim)
     with _naming(folder / "articles.faiss") as file:
         nprobe = contents["index"].get("nprobe")
-        index = retrieval.read(file, sizes.vector_dim, len(articles), contents["on_offer"], nprobe)
+        index = retrieval.read(file, sizes.vector_dim, rows, contents["on_offer"], nprobe)
     with _naming(folder / "warmup.json") as file:
         warmup = tuple(json.loads(file.read_text(encoding="utf-8")))
     with _naming(folder / TOWERS) as file:
@@ -138,6 +173,7 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest) -> Release:
         warmup=warmup,
         embedding_dim=contents["embedding_dim"],
         ranking=_ranking(folder, contents.get("ranking"), sizes),
+        until=_until(folder, contents),
     )
 
 
@@ -167,10 +203,17 @@ def _naming(file: pathlib.Path) -> Iterator[pathlib.Path]:
         raise ReleaseError(f"{file}: {error}") from error
 
 
-def _matrix(file: pathlib.Path, shape: tuple[int, int]) -> Floats:
-    matrix = np.load(file, allow_pickle=False)
+def _until(folder: pathlib.Path, contents: artifact.Json) -> int:
+    """The end of the data (microseconds)."""
+    with _naming(folder / artifact.MANIFEST):
+        return micros(datetime.datetime.fromisoformat(contents["until"]))
+
+
+def _matrix(file: pathlib.Path, rows: Rows, size: int, width: int) -> Grown[Floats]:
+    """Lines of a file [n, width] at rows [n] of so many."""
+    matrix, shape = np.load(file, allow_pickle=False), (len(rows), width)
     if matrix.shape != shape or matrix.dtype != np.float32:
         raise ValueError(f"is {matrix.dtype} {matrix.shape}, the manifest and the catalogue ask for float32 {shape}")
     if not np.isfinite(matrix).all():
         raise ValueError(f"row {int(np.argmin(np.isfinite(matrix).all(axis=1)))} is not finite")
-    return np.ascontiguousarray(matrix)
+    return Grown(np.ascontiguousarray(catalogue.spread(matrix, rows, size, 0.0)), ROOM)

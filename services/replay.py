@@ -6,7 +6,6 @@ before its events.
 
 import argparse
 import collections
-import dataclasses
 import json
 import logging
 import pathlib
@@ -27,6 +26,7 @@ from services.asking import (
     ShownArticles,
 )
 from services.candidates import Rows
+from services.catalogue import NEVER, UNKNOWN
 from services.cores import available_cores
 from services.examples import Examples
 from services.live import HOUR
@@ -34,10 +34,9 @@ from services.log import Log, LogError
 from services.outcomes import Outcomes
 from services.predictions import ListScores, Predictions
 from services.questions import Mask, Sample, ShownLists
-from services.readiness import open_release
 from services.recommender import Recommender, Request
 from services.release import Release
-from services.settings import Settings
+from services.rollout import open_release
 from services.sources import PRESETS
 from services.state import Event, State
 from services.times import micros_of
@@ -76,12 +75,12 @@ def run(args: argparse.Namespace) -> int:
     """Plays the logs; the last line printed is one JSON object."""
     start, to = _window(args)
     played = log.read(args.logs, to)
-    release = open_release(Settings(release=args.release, threads=args.threads))
-    whole = newcomers.extended(release, newcomers.first_versions(args.logs))
+    release = open_release(args.release, args.threads)
+    newcomers.extend(release, newcomers.first_versions(args.logs))
     if args.protocol == LEAVE_ONE_OUT:
-        whole = _always_on_offer(whole)
+        _put_always_on_offer(release)
     preset = PRESETS[args.preset].without(args.without)
-    recommender = Recommender(whole, State(preset.half_life, preset.reach), preset, args.candidates)
+    recommender = Recommender(release, State(preset.half_life, preset.reach), preset, args.candidates)
     replay = Replay(recommender, played, args.candidates if args.examples else args.k)
     print(json.dumps(_write_examples(args, replay, start) if args.examples else _predict(args, replay, start)))
     return 0
@@ -221,7 +220,7 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
             else:
                 asking = ForCandidateExamples(recommender, played, replay.rows, outcomes, out)
                 told = _ask(args, replay, asking, start)
-        examples.finish(draft, out, recommender.release.tokens, recommender.release.dimensions.history)
+        examples.finish(draft, out, recommender.release.tokens.values, recommender.release.dimensions.history)
         draft.figures |= told
     return {"id": identity.id, "path": path, "reused": reused, "lists": out.lists, "viewed": out.viewed, **told}
 
@@ -252,18 +251,15 @@ def _sample(args: argparse.Namespace) -> Sample:
     return Sample(args.sample, args.seed)
 
 
-def _always_on_offer(release: Release) -> Release:
+def _put_always_on_offer(release: Release) -> None:
     """Where the whole catalogue is ranked, whenever an article came."""
-    limits, articles = np.iinfo(np.int64), len(release.catalogue)
-    created, removed = np.full(articles, limits.min), np.full(articles, limits.max)
-    return dataclasses.replace(
-        release, catalogue=dataclasses.replace(release.catalogue, created=created, removed=removed)
-    )
+    release.catalogue.created[:], release.catalogue.removed[:] = UNKNOWN, NEVER
 
 
 def _rows(recommender: Recommender, played: Log) -> Rows:
     """The row of each article of the log."""
-    rows = [recommender.release.catalogue.rows.get(article_id, -1) for article_id in played.article_ids]
-    if -1 in rows:
-        raise LogError(f"article {played.article_ids[rows.index(-1)]!r} has events, but is not in articles.parquet")
+    rows = recommender.release.catalogue.known(played.article_ids)
+    if len(rows) < len(played.article_ids):
+        unknown = (name for name in played.article_ids if recommender.release.catalogue.row(name) is None)
+        raise LogError(f"article {next(unknown)!r} has events, but is not in articles.parquet")
     return np.array(rows, np.int64)

@@ -2,9 +2,10 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from services.candidates import Candidates, Mask, Rows, Source
 from services.eligibility import Eligibility
@@ -16,8 +17,20 @@ MARGIN = 64
 WIDEN = 4
 
 
+class Allowed(NamedTuple):
+    """Rows that a search is limited to: a bit each, and how many there are."""
+
+    bits: npt.NDArray[np.uint8]
+    articles: int
+
+    @staticmethod
+    def by(mask: Mask) -> "Allowed":
+        """The rows where `mask` [n] is true."""
+        return Allowed(np.packbits(mask, bitorder="little"), int(mask.sum()))
+
+
 def search(
-    index: Any, vectors: Floats, ks: Sequence[int], eligible: Sequence[Eligibility], allowed: Rows | None = None
+    index: Any, vectors: Floats, ks: Sequence[int], eligible: Sequence[Eligibility], allowed: Allowed | None = None
 ) -> list[Candidates]:
     """For each of `vectors` ([batch, vector_dim]) its up to `k` eligible articles of largest inner product, best first;
     among the `allowed` only, where these are given, to which the index then limits itself.
@@ -26,7 +39,7 @@ def search(
     index has no more to give: only then fewer than `k` come back. Equal scores are ordered by row.
     """
     parameters = None if allowed is None else _within(index, allowed)
-    size = int(index.ntotal) if allowed is None else len(allowed)
+    size = int(index.ntotal) if allowed is None else allowed.articles
     fetch = min(size, max(k + min(len(rule.excluded), MARGIN) for k, rule in zip(ks, eligible, strict=True)))
     found = [NOTHING] * len(ks)
     pending = list(range(len(ks))) if size else []
@@ -50,8 +63,9 @@ def _eligible(scores: Floats, rows: Rows, eligible: Eligibility) -> Candidates:
     return ordered.where(eligible.mask(ordered.rows))
 
 
-def read(path: pathlib.Path, vector_dim: int, articles: int, on_offer: int, nprobe: int | None) -> Any:
-    """Opens an index of inner products whose ids are rows; raises ValueError where it is not as the release says."""
+def read(path: pathlib.Path, vector_dim: int, rows: Rows, on_offer: int, nprobe: int | None) -> Any:
+    """Opens an index of inner products whose ids are lines of the catalogue, and makes them the `rows` [n] that these
+    have; raises ValueError where it is not as the release says."""
     import faiss
 
     index = faiss.read_index(str(path))
@@ -59,11 +73,15 @@ def read(path: pathlib.Path, vector_dim: int, articles: int, on_offer: int, npro
         raise ValueError(
             f"has dimension {index.d} and metric {index.metric_type}, needs {vector_dim} and inner product"
         )
+    if not hasattr(index, "id_map") and faiss.try_extract_index_ivf(index) is None:
+        raise ValueError(f"is a {type(index).__name__}, an index with an id map or inverted lists is needed")
     if index.ntotal != on_offer:
         raise ValueError(f"holds {index.ntotal} articles, the manifest says {on_offer}")
     if nprobe is not None:
         faiss.ParameterSpace().set_index_parameter(index, "nprobe", nprobe)
-    _check_ids(index, articles)
+    _check_ids(index, len(rows))
+    if not np.array_equal(rows, np.arange(len(rows))):
+        _rename(index, rows)
     return index
 
 
@@ -74,30 +92,51 @@ def _check_ids(index: Any, articles: int) -> None:
         raise ValueError(f"holds id {held[outside][0]}, rows end at {articles - 1}")
 
 
-def _within(index: Any, allowed: Rows) -> Any:
-    """Search parameters that limit an index to some rows, one bit each; inverted lists are searched as usual."""
+def _rename(index: Any, rows: Rows) -> None:
+    """Gives each vector the row of its id."""
+    import faiss
+
+    if hasattr(index, "id_map"):
+        faiss.copy_array_to_vector(rows[faiss.vector_to_array(index.id_map)], index.id_map)
+        index.construct_rev_map()
+        return
+    for held in _ids_of_lists(index):
+        held[:] = rows[held]
+
+
+def _within(index: Any, allowed: Allowed) -> Any:
+    """Search parameters that limit an index to some rows; inverted lists are searched as usual."""
     import faiss
 
     library: Any = faiss  # its types know nothing of the parameters' arguments
-    bits = np.zeros(int(allowed.max(initial=0)) + 1, np.bool_)
-    bits[allowed] = True
-    selector = library.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
+    selector = library.IDSelectorBitmap(allowed.bits)
     inverted = faiss.try_extract_index_ivf(index)
     if inverted is None:
         return library.SearchParameters(sel=selector)
     return library.SearchParametersIVF(sel=selector, nprobe=inverted.nprobe)
 
 
+def take_out(index: Any, rows: Rows) -> None:
+    """Takes rows [n] out of an index, all at once: it looks through all that it holds."""
+    import faiss
+
+    library: Any = faiss  # its types know nothing of the selector's arguments
+    index.remove_ids(library.IDSelectorBatch(rows))
+
+
 def ids(index: Any) -> Rows:
-    """All ids stored: those of an id map, of inverted lists, or the positions where an index keeps neither."""
+    """All ids stored: those of an id map or of inverted lists."""
     import faiss
 
     if hasattr(index, "id_map"):
         return np.asarray(faiss.vector_to_array(index.id_map), dtype=np.int64)
-    inverted = faiss.try_extract_index_ivf(index)
-    if inverted is None:
-        return np.arange(index.ntotal, dtype=np.int64)
-    lists: Any = inverted.invlists
+    return np.concatenate([np.empty(0, np.int64), *_ids_of_lists(index)])
+
+
+def _ids_of_lists(index: Any) -> list[Rows]:
+    """The ids themselves, to be read and written."""
+    import faiss
+
+    lists: Any = faiss.extract_index_ivf(index).invlists
     sizes = [lists.list_size(number) for number in range(lists.nlist)]
-    parts = [faiss.rev_swig_ptr(lists.get_ids(number), size).copy() for number, size in enumerate(sizes) if size]
-    return np.concatenate([np.empty(0, np.int64), *parts])
+    return [faiss.rev_swig_ptr(lists.get_ids(number), size) for number, size in enumerate(sizes) if size]

@@ -13,6 +13,7 @@ from services.eligibility import Eligibility
 from services.filters import bounds
 from services.live import HOUR, SHORTEST_TREND, Live
 from services.merging import Merged
+from services.newest import Newest
 from services.retrieval import MARGIN, TWO_TOWER, WIDEN
 from services.state import State
 
@@ -86,7 +87,7 @@ class Sources:
     def __init__(self, state: State, catalogue: Catalogue, preset: Preset, fresh_for: int = 0) -> None:
         """What is viewed now may be as it was so many microseconds before an answer, where events came since."""
         self._tops = _Tops(state.live, fresh_for)
-        self._state, self._catalogue, self._newest = state, catalogue, _Newest(catalogue)
+        self._state, self._catalogue, self.newest = state, catalogue, Newest(catalogue)
         weights = [preset.weights[source] for source in FOUND_BY]
         self._blending = merging.Blending(np.array(weights), float(preset.rank_offset))
         self._parts = np.array(preset.followed)
@@ -119,7 +120,7 @@ class Sources:
                 now,
                 in_region.get(one.region_id, nothing),
                 nothing,
-                self._newest.before(one.region_id, one.eligible, depth),
+                self.newest.before(one.region_id, one.eligible.time, depth),
             ]
             for one in asked
         ]
@@ -176,25 +177,6 @@ class _Tops:
 
     def _is_fresh(self, kept: _Kept, time: int) -> bool:
         return kept.events == self._live.applied or 0 <= time - kept.time < self._fresh_for
-
-
-class _Newest:
-    """The articles of each region by their creation."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self._rows: dict[str | None, Rows] = {}
-        known = np.flatnonzero(catalogue.created > np.iinfo(np.int64).min)
-        order = known[np.argsort(-catalogue.created[known], kind="stable")]
-        regions = catalogue.region.places[order]
-        for region in np.unique(regions).tolist():
-            self._rows[catalogue.region.names[region] if region >= 0 else None] = order[regions == region]
-
-    def before(self, region_id: str | None, eligible: Eligibility, depth: int) -> Rows:
-        """The newest of a region at the time of an answer."""
-        rows = self._rows.get(region_id, np.empty(0, np.int64))
-        begin = int(np.searchsorted(-self._catalogue.created[rows], -eligible.time, side="right"))
-        return rows[begin : begin + depth]
 
 
 def _top(rows: Rows, scores: Scores, depth: int) -> Rows:

@@ -1,12 +1,13 @@
 """Decides what is known of a user: what they viewed, hid and were shown."""
 
 import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from services.candidates import Rows
+from services.registry import Registry
 from services.store import MOST_SEEN, MOST_SHOWN, Seen, Store, User
 
 
@@ -84,11 +85,10 @@ def _last(rows: dict[str, "array.array[int]"], user_id: str, most: int) -> Rows:
 
 
 class StoredUsers:
-    """Users as a store knows them; articles that `rows` does not know are left out."""
+    """Users as a store knows them; articles that the registry does not know are left out."""
 
-    def __init__(self, store: Store, rows: Mapping[str, int]) -> None:
-        """`rows`: article id -> row."""
-        self._store, self._rows = store, rows
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store, self._registry = store, registry
 
     def of(self, user_ids: Sequence[str | None]) -> Sequence[Past]:
         """See Users; asks the store once."""
@@ -102,6 +102,6 @@ class StoredUsers:
         return Past(self._known(user.viewed)[0], self._known(user.hidden)[0], shown, shown_times, last)
 
     def _known(self, seen: Sequence[Seen]) -> tuple[Rows, Rows]:
-        found = [(row, one.time) for one in seen if (row := self._rows.get(one.article_id)) is not None]
+        found = [(row, one.time) for one in seen if (row := self._registry.row(one.article_id)) is not None]
         told = np.array(found, np.int64).reshape(-1, 2)
         return told[:, 0], told[:, 1]

@@ -30,7 +30,7 @@ def test_service_and_training_collapse_a_history_alike(road: Road) -> None:
     for event in events.sort_by([("event_time", "ascending"), ("event_id", "ascending")]).to_pylist():
         if event["event_type"] == "view":
             views[event["user_id"]].append(event["article_id"])
-    known = catalogue.read(road.release / "catalogue.parquet")
+    known, _ = catalogue.read(road.release / "catalogue.parquet")
     served = [history(ids, LONGEST, known) for ids in views.values()]
     assert not any(one.unknown for one in served)
     assert any(len(ids) > len(one.rows) for ids, one in zip(views.values(), served, strict=True))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.candidates import Candidates
+from services.growing import Grown
 from services.popularity import Popularity
 from services.recommender import Recommender, Request
 from services.release import Dimensions, Release
@@ -41,8 +42,10 @@ def releases(draw: st.DrawFn) -> Release:
     indexed = np.array(sorted(draw(st.sets(st.integers(0, count - 1)))), np.int64)
     index = faiss.IndexIDMap2(faiss.IndexFlatIP(2))
     index.add_with_ids(vectors[indexed], indexed)
-    popularity = Popularity(draw(_popular("popular", count)), {"north": draw(_popular("popular_in_region", count))})
-    return Release("0" * 16, Dimensions(3, 2, 2), MeanTower(), index, vectors, vectors, catalogue, popularity, {}, ())
+    in_north = draw(_popular("popular_in_region", count))
+    popularity = Popularity(draw(_popular("popular", count)), {"north": in_north}, np.arange(count))
+    held = Grown(vectors)
+    return Release("0" * 16, Dimensions(3, 2, 2), MeanTower(), index, held, held, catalogue, popularity, {}, ())
 
 
 @st.composite
@@ -83,11 +86,12 @@ def test_answers_hold_all_they_can_and_nothing_they_must_not(
 
 def _best_scores(release: Release, viewed: list[str], available: set[str]) -> list[float]:
     """Inner products of all available articles of the index with the mean of the last three views, best first."""
-    rows = [release.catalogue.rows[name] for name in viewed if name in release.catalogue.rows]
+    rows = release.catalogue.known(viewed)
     rows = [row for place, row in enumerate(rows) if place == 0 or rows[place - 1] != row][-3:]
     if not rows:
         return []
-    user = (release.tokens[rows].sum(axis=0) / np.float32(len(rows))).astype(np.float32)
+    user = (release.tokens.values[rows].sum(axis=0) / np.float32(len(rows))).astype(np.float32)
     indexed = faiss.vector_to_array(release.index.id_map).tolist()
-    scores = [float(user @ release.vectors[row]) for row in indexed if release.catalogue.article_ids[row] in available]
+    vectors, names = release.vectors.values, release.catalogue.article_ids
+    scores = [float(user @ vectors[row]) for row in indexed if names[row] in available]
     return sorted(scores, reverse=True)

@@ -11,7 +11,9 @@ from services.candidates import FOUND_BY, NOT_FOUND, nowhere
 from services.catalogue import Catalogue, Coded
 from services.columns import LONG_HOURS
 from services.features import Asker, Features
+from services.growing import Grown
 from services.regions import Distances
+from services.registry import Registry
 from services.state import Event, State
 from services.users import NOBODY
 
@@ -24,8 +26,7 @@ UNKNOWN = np.iinfo(np.int64).min
 def catalogue() -> Catalogue:
     """Article 0 is of category x and costs e - 1; 1 of y and costs e**2 - 1; 2 of x, without a price or an age."""
     return Catalogue(
-        article_ids=["0", "1", "2"],
-        rows={"0": 0, "1": 1, "2": 2},
+        registry=Registry(["0", "1", "2"]),
         region=Coded(["north", "south"], np.array([0, 1, -1])),
         category=Coded(["x", "y"], np.array([0, 1, 0])),
         seller=Coded([], np.full(3, -1)),
@@ -37,7 +38,7 @@ def catalogue() -> Catalogue:
 
 def told(state: State, asker: Asker, rows: list[int], user_id: str | None = "anna") -> list[dict[str, float]]:
     asker = dataclasses.replace(asker, past=state.users.of([user_id])[0])
-    vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
+    vectors = Grown(np.array([[1, 0], [0, 2], [1, 1]], np.float32))
     found = Features(state, catalogue(), vectors, NEIGHBOURS).of([asker], [np.array(rows)], [nowhere(len(rows))])[0]
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
@@ -70,7 +71,7 @@ def test_what_a_candidate_is_and_what_the_user_is_used_to() -> None:
 
 
 def test_neighbours_no_way_off_are_not_everywhere() -> None:
-    distances = Distances(["north", "south", "west"], {"north": {"south": 0.0}})
+    distances = Distances(Coded(["north", "south", "west"], np.empty(0, np.int64)), {"north": {"south": 0.0}})
     assert distances.of("north").tolist() == [0, 0, 1, 1]
 
 
@@ -122,7 +123,7 @@ def test_what_the_user_viewed_already() -> None:
 
 def test_where_the_sources_found_a_candidate() -> None:
     rows, found_at = np.array([1, 0]), np.array([[1, 7, NOT_FOUND, 3, 2], [2, 1, 1, 1, 1]])
-    state, vectors = State(), np.ones((3, 2), np.float32)
+    state, vectors = State(), Grown(np.ones((3, 2), np.float32))
     features = Features(state, catalogue(), vectors, NEIGHBOURS).of([ANNA], [rows], [found_at])[0]
     columns = [Features.names().index(f"log_place_{source}") for source in FOUND_BY]
     assert features[:, columns] == pytest.approx(np.log1p(found_at))
@@ -169,7 +170,7 @@ def test_several_askers_are_told_what_each_is_told_alone() -> None:
         Asker(nobody, [], "south", NOW, ANNA.vector),
     ]
     lists = [np.array([2, 0]), np.empty(0, np.int64), np.array([1, 0, 2])]
-    features = Features(state, catalogue(), np.ones((3, 2), np.float32), NEIGHBOURS)
+    features = Features(state, catalogue(), Grown(np.ones((3, 2), np.float32)), NEIGHBOURS)
     together = features.of(askers, lists, [nowhere(len(rows)) for rows in lists])
     for asker, rows, found in zip(askers, lists, together, strict=True):
         (alone,) = features.of([asker], [rows], [nowhere(len(rows))])

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services import filtered
-from services.catalogue import Catalogue, Coded
+from services.catalogue import Catalogue, Coded, Described
 from services.eligibility import Eligibility, eligibility
 from services.filtered import Retrieval
 from services.filters import EVERYTHING, Filter
+from services.growing import Grown
+from services.registry import Registry
 
 ARTICLES, DIM, NOW = 60, 4, 50
 
@@ -22,8 +24,7 @@ def shop(seed: int) -> Catalogue:
     """Articles of three regions and two categories, or of none; some are still to come, some are gone."""
     random = np.random.default_rng(seed)
     return Catalogue(
-        article_ids=[str(row) for row in range(ARTICLES)],
-        rows={str(row): row for row in range(ARTICLES)},
+        registry=Registry([str(row) for row in range(ARTICLES)]),
         region=Coded(["north", "south", "west"], random.integers(-1, 3, ARTICLES)),
         category=Coded(["x", "y"], random.integers(-1, 2, ARTICLES)),
         seller=Coded(["a", "b"], random.integers(-1, 2, ARTICLES)),
@@ -78,7 +79,7 @@ def test_as_many_as_there_are_the_nearest_first(
     queries = vectors(seed + 1)[: len(asked)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filtered, "EXACT_UP_TO", exact_up_to)
-        retrieval = Retrieval(index_of(indexed, of), of, articles)
+        retrieval = Retrieval(index_of(indexed, of), Grown(of), articles)
         found = retrieval.search(queries, [k] * len(asked), rules)
     for query, rule, one in zip(queries, rules, found, strict=True):
         assert one.scores.tolist() == plainly(query, k, rule, indexed, of)
@@ -88,12 +89,59 @@ def test_as_many_as_there_are_the_nearest_first(
         assert set(one.rows.tolist()) <= set(indexed)
 
 
+@given(
+    seed=st.integers(0, 20),
+    asked=st.lists(st.just(EVERYTHING) | FILTERS, min_size=1, max_size=3),
+    changes=st.lists(
+        st.tuples(st.sets(st.integers(0, ARTICLES + 9), max_size=8), st.sets(st.integers(0, ARTICLES - 1), max_size=8)),
+        min_size=1,
+        max_size=6,
+    ),
+    exact_up_to=st.sampled_from([0, 10, 1_000]),
+    most=st.sampled_from([(0, 0, 0), (3, 10, 5), (1_000, 1_000, 1_000)]),
+)
+def test_what_changes_is_found_as_it_is(
+    seed: int,
+    asked: list[Filter],
+    changes: list[tuple[set[int], set[int]]],
+    exact_up_to: int,
+    most: tuple[int, int, int],
+) -> None:
+    """Rows are put with another vector and other names, some of them new and some not to be found; others go."""
+    articles, random = shop(seed), np.random.default_rng(seed)
+    of = Grown(vectors(seed))
+    indexed = set(range(0, ARTICLES, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in zip(("MOST_GONE", "MOST_CHANGES", "MOST_APART"), most, strict=True):
+            patch.setattr(filtered, name, number)
+        patch.setattr(filtered, "EXACT_UP_TO", exact_up_to)
+        retrieval = Retrieval(index_of(sorted(indexed), of.values), of, articles)
+        for placed, removed in changes:
+            rows, gone = np.array(sorted(placed), np.int64), np.array(sorted(removed - placed), np.int64)
+            articles.fit(int(rows.max(initial=-1)) + 1)
+            of.fit(len(articles), 0.0)
+            names = [["north", "south", None][number] for number in random.integers(0, 3, len(rows))]
+            always, ever = np.zeros(len(rows), np.int64), np.full(len(rows), NOW + 100)
+            articles.put(rows, Described(names, names, names, random.random(len(rows)) * 10, always, ever))
+            of.values[rows] = random.integers(-2, 3, (len(rows), DIM))
+            articles.removed[gone] = 0
+            is_found = random.random(len(rows)) < 0.8
+            retrieval.put(rows, is_found, gone)
+            indexed = (indexed | set(rows[is_found].tolist())) - set(rows[~is_found].tolist()) - set(gone.tolist())
+            rules = [eligibility(articles, [3], NOW, one) for one in asked]
+            queries = vectors(seed + 1)[: len(asked)]
+            found = retrieval.search(queries, [7] * len(asked), rules)
+            for query, rule, one in zip(queries, rules, found, strict=True):
+                assert one.scores.tolist() == plainly(query, 7, rule, sorted(indexed), of.values)
+                assert set(one.rows.tolist()) <= indexed
+
+
 @pytest.mark.parametrize("region_ids", [None, ("nowhere", "x" * 100)])
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, region_ids: tuple[str, ...] | None) -> None:
     """Also of filters that leave nothing: 100 of them have more than 100,000 bytes."""
     monkeypatch.setattr(filtered, "KEPT_BYTES", 10_000)
     articles, of = shop(0), vectors(0)
-    retrieval = Retrieval(index_of(range(ARTICLES), of), of, articles)
+    retrieval = Retrieval(index_of(range(ARTICLES), of), Grown(of), articles)
     for price in range(100):
         rule = eligibility(articles, [], NOW, Filter(price_max=float(price), region_ids=region_ids))
         retrieval.search(of[:1], [5], [rule])

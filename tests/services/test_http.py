@@ -258,6 +258,8 @@ def test_openapi_describes_all_calls(app: FastAPI, call: Call) -> None:
         "/v1/events",
         "/v1/users/{user_id}",
         "/v1/articles/{article_id}/similar",
+        "/v1/articles/{article_id}",
+        "/v1/admin/rollback",
         "/healthz",
         "/readyz",
         "/version",

@@ -13,14 +13,14 @@ from services.candidates import FOUND_BY, NOT_FOUND, joined
 from services.catalogue import Catalogue, Coded
 from services.filters import EVERYTHING, Filter, bounds
 from services.merging import Merged
+from services.registry import Registry
 from services.transitions import Transitions
 
 ARTICLES = 2_000
 ALWAYS = np.iinfo(np.int64).max
 # Of region north are the even articles, of category x the first thousand; the price is the number, 7 has none.
 SHOP = Catalogue(
-    article_ids=[str(row) for row in range(ARTICLES)],
-    rows={},
+    registry=Registry([str(row) for row in range(ARTICLES)]),
     region=Coded(["north", "south"], np.arange(ARTICLES) % 2),
     category=Coded(["x"], np.where(np.arange(ARTICLES) < 1_000, 0, -1)),
     seller=Coded([], np.full(ARTICLES, -1)),

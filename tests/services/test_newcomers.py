@@ -6,6 +6,7 @@ import pytest
 
 from services import newcomers
 from services.release import Release
+from tests.services import tiny
 from tests.services.tiny import ARTICLES, HOUR, MIDNIGHT, vectors
 
 MICROS = pa.timestamp("us", tz="UTC")
@@ -27,11 +28,12 @@ def table(**columns: list[object]) -> pa.Table:
 
 def test_new_articles_have_rows_behind_the_others(loaded: Release) -> None:
     """The tiny tower gives what it does not know the vector of a."""
-    whole = newcomers.extended(loaded, table())
+    whole = tiny.copied(loaded)
+    newcomers.extend(whole, table())
     assert whole.catalogue.article_ids[len(ARTICLES) :] == ["new", "newer"]
-    assert (whole.catalogue.rows["new"], whole.catalogue.rows["b"]) == (len(ARTICLES), loaded.catalogue.rows["b"])
-    assert np.allclose(whole.vectors, [*vectors(), (1.0, 0.0), (1.0, 0.0)])
-    assert np.allclose(whole.tokens[-1], (1.0, 0.0, 1.0))
+    assert (whole.catalogue.row("new"), whole.catalogue.row("b")) == (len(ARTICLES), loaded.catalogue.row("b"))
+    assert np.allclose(whole.vectors.values, [*vectors(), (1.0, 0.0), (1.0, 0.0)])
+    assert np.allclose(whole.tokens.values[-1], (1.0, 0.0, 1.0))
     east, none = whole.catalogue.region.places[-2:]
     assert (whole.catalogue.region.names[east], none) == ("east", -1)
     assert whole.catalogue.region.place_of["east"] == east
@@ -47,12 +49,13 @@ def test_new_articles_have_rows_behind_the_others(loaded: Release) -> None:
     ],
 )
 def test_only_described_ones_are_searched(loaded: Release, columns: dict[str, list[object]], searchable: int) -> None:
-    before = loaded.index.ntotal
-    whole = newcomers.extended(loaded, table(**columns))
-    assert (whole.index.ntotal, loaded.index.ntotal) == (before + searchable, before)
+    whole = tiny.copied(loaded)
+    newcomers.extend(whole, table(**columns))
+    assert whole.index.ntotal == loaded.index.ntotal + searchable
 
 
 def test_nothing_new_changes_nothing(loaded: Release) -> None:
-    whole = newcomers.extended(loaded, table().slice(0, 1))
+    whole = tiny.copied(loaded)
+    newcomers.extend(whole, table().slice(0, 1))
     assert whole.catalogue.article_ids == loaded.catalogue.article_ids
-    assert whole.index is loaded.index
+    assert whole.index.ntotal == loaded.index.ntotal

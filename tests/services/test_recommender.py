@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from services.answers import Answer
+from services.growing import Grown
 from services.recommender import Recommender, Request, UnknownArticleError
 from services.release import Release
 from tests.services.tiny import DAY, HOUR, MIDNIGHT, TREE, BrokenTower
@@ -117,8 +118,8 @@ def test_a_failing_model_is_answered_from_popularity(loaded: Release, caplog: py
 
 
 def test_a_vector_that_is_no_number_is_a_failure(loaded: Release) -> None:
-    tokens = loaded.tokens.copy()
-    tokens[0] = np.nan
+    tokens = Grown(loaded.tokens.values.copy())
+    tokens.values[0] = np.nan
     answer = ask(Recommender(dataclasses.replace(loaded, tokens=tokens)), "a")
     assert answer.degraded == "retrieval_failed"
     assert [item.article_id for item in answer.items] == ["d", "f", "c"]

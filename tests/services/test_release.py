@@ -47,7 +47,7 @@ def test_a_release_has_what_was_published(loaded: Release) -> None:
     assert loaded.catalogue.removed[2] == tiny.MIDNIGHT + 3 * tiny.DAY
     assert set(loaded.catalogue.region.names) == {"north", "south"}
     assert loaded.index.ntotal == 7
-    assert loaded.vectors[1].tolist() == pytest.approx([0.8, 0.2])
+    assert loaded.vectors.values[1].tolist() == pytest.approx([0.8, 0.2])
 
 
 def test_a_release_is_immutable(loaded: Release) -> None:

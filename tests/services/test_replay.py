@@ -20,6 +20,7 @@ from services.questions import Sample, sampled_views
 from services.recommender import Recommender
 from services.release import Release
 from services.state import State
+from tests.services import tiny
 from tests.services.tiny import ARTICLES, DAY, HOUR, MIDNIGHT
 
 MICRO = datetime.timedelta(microseconds=1)
@@ -68,7 +69,8 @@ class Kept:
 
 def played(release: Release, logs: str, k: int = 4) -> replay.Replay:
     """The logs before 5 h, ready to be played."""
-    whole = newcomers.extended(release, newcomers.first_versions(logs))
+    whole = tiny.copied(release)
+    newcomers.extend(whole, newcomers.first_versions(logs))
     return replay.Replay(Recommender(whole, State()), log.read(logs, MIDNIGHT + 5 * HOUR), k)
 
 
@@ -179,8 +181,10 @@ def test_removals_to_come_are_kept_until_then(loaded: Release, tmp_path: pathlib
     rows[-2]["removed_at"] = moment + DAY * MICRO + 4 * HOUR * MICRO
     schema = pa.schema([*table.schema, ("updated_at", MICROS), ("removed_at", MICROS)])
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "articles.parquet")
-    catalogue = newcomers.extended(loaded, newcomers.first_versions(logs)).catalogue
-    both = np.array([catalogue.rows["b"], catalogue.rows[NEW]])
+    whole = tiny.copied(loaded)
+    newcomers.extend(whole, newcomers.first_versions(logs))
+    catalogue = whole.catalogue
+    both = np.array(catalogue.known(["b", NEW]))
     assert catalogue.on_offer(both, MIDNIGHT + 2 * HOUR - 1).tolist() == [True, True]
     assert catalogue.on_offer(both, MIDNIGHT + 2 * HOUR).tolist() == [False, True]
     assert catalogue.on_offer(both, MIDNIGHT + 4 * HOUR).tolist() == [False, False]

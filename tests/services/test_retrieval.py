@@ -1,6 +1,7 @@
 """The search against a catalogue on a line: article i is (i, 0), so the nearest to (1, 0) are the last ones."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -97,7 +98,7 @@ def test_an_empty_index_finds_nothing() -> None:
 @pytest.mark.parametrize(("nprobe", "count"), [(1, 50), (2, 100)])
 def test_inverted_lists_give_what_their_lists_hold(tmp_path: pathlib.Path, nprobe: int, count: int) -> None:
     faiss.write_index(inverted_lists(), str(tmp_path / "articles.faiss"))
-    index = retrieval.read(tmp_path / "articles.faiss", 2, ARTICLES, ARTICLES, nprobe)
+    index = retrieval.read(tmp_path / "articles.faiss", 2, np.arange(ARTICLES), ARTICLES, nprobe)
     found = search(index, 100, eligibility(catalogue(), [], 5))
     assert rows(found) == list(range(99, 99 - count, -1))
 
@@ -105,13 +106,25 @@ def test_inverted_lists_give_what_their_lists_hold(tmp_path: pathlib.Path, nprob
 def test_ids_of_inverted_lists_are_checked(tmp_path: pathlib.Path) -> None:
     faiss.write_index(inverted_lists(), str(tmp_path / "articles.faiss"))
     with pytest.raises(ValueError, match="holds id 90, rows end at 89"):
-        retrieval.read(tmp_path / "articles.faiss", 2, 90, ARTICLES, None)
+        retrieval.read(tmp_path / "articles.faiss", 2, np.arange(90), ARTICLES, None)
 
 
-def test_an_index_without_ids_counts_from_the_first_row(tmp_path: pathlib.Path) -> None:
+def test_an_index_without_ids_is_refused(tmp_path: pathlib.Path) -> None:
     index = faiss.IndexFlatIP(2)
     index.add(on_a_line())
     faiss.write_index(index, str(tmp_path / "articles.faiss"))
-    assert retrieval.read(tmp_path / "articles.faiss", 2, ARTICLES, ARTICLES, None).ntotal == ARTICLES
-    with pytest.raises(ValueError, match="holds id 50, rows end at 49"):
-        retrieval.read(tmp_path / "articles.faiss", 2, 50, ARTICLES, None)
+    with pytest.raises(ValueError, match="is a IndexFlatIP, an index with an id map or inverted lists is needed"):
+        retrieval.read(tmp_path / "articles.faiss", 2, np.arange(ARTICLES), ARTICLES, None)
+
+
+@pytest.mark.parametrize(("make", "nprobe"), [(flat, None), (inverted_lists, 2)])
+def test_vectors_are_found_by_the_rows_that_a_process_gave(
+    tmp_path: pathlib.Path, make: Callable[[], Any], nprobe: int | None
+) -> None:
+    faiss.write_index(make(), str(tmp_path / "articles.faiss"))
+    index = retrieval.read(tmp_path / "articles.faiss", 2, np.arange(ARTICLES)[::-1] * 3, ARTICLES, nprobe)
+    assert index.search(QUERY[None], 3)[1].tolist() == [[0, 3, 6]]
+    retrieval.take_out(index, np.array([3]))
+    assert index.search(QUERY[None], 3)[1].tolist() == [[0, 6, 9]]
+    index.add_with_ids(np.array([[1e6, 0]], np.float32), np.array([3]))
+    assert index.search(QUERY[None], 3)[1].tolist() == [[3, 0, 6]]

@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 
 from preprocessing import artifact
 from services.catalogue import Catalogue, Coded
+from services.growing import Grown
+from services.registry import Registry
+from services.release import Release
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -155,11 +158,21 @@ def plain_catalogue(
     """Articles of which nothing is known but when and where they are on offer."""
     none = np.full(len(names), -1)
     region = Coded(region_ids or [], none if region_of is None else np.array(region_of))
-    rows = {name: row for row, name in enumerate(names)}
     prices = np.full(len(names), np.nan)
-    return Catalogue(
-        names, rows, region, Coded([], none), Coded([], none), prices, np.array(created), np.array(removed)
-    )
+    sold = Coded([], none), Coded([], none)
+    return Catalogue(Registry(names), region, *sold, prices, np.array(created), np.array(removed))
+
+
+def copied(release: Release) -> Release:
+    """One that may change; the models are the same."""
+    old = release.catalogue
+    region, category, seller = (Coded(one.names, one.places.copy()) for one in (old.region, old.category, old.seller))
+    times = old.created.copy(), old.removed.copy()
+    known = old.is_known.copy()
+    catalogue = Catalogue(Registry(old.article_ids), region, category, seller, old.price.copy(), *times, known)
+    vectors, tokens = (Grown(column.values.copy()) for column in (release.vectors, release.tokens))
+    index = faiss.clone_index(release.index)
+    return dataclasses.replace(release, catalogue=catalogue, vectors=vectors, tokens=tokens, index=index)
 
 
 def contents() -> dict[str, Any]:
@@ -169,14 +182,16 @@ def contents() -> dict[str, Any]:
     return {**sizes, "index": index, "until": until, "ranking": None}
 
 
-def identity(kind: str = "release", format_version: int = 2) -> artifact.Identity:
-    return artifact.Identity(kind, {}, {"dataset": "0" * 16}, "1" * 64, "2" * 64, format_version=format_version)
+def identity(kind: str = "release", format_version: int = 2, number: int = 0) -> artifact.Identity:
+    source = f"{number + 1:x}" * 64
+    return artifact.Identity(kind, {}, {"dataset": "0" * 16}, source, "2" * 64, format_version=format_version)
 
 
-def publish(releases: pathlib.Path, towers: pathlib.Path, edit: Edit | None = None) -> pathlib.Path:
-    """Writes the release below `releases` and points CURRENT at it; `edit` may spoil files and contents before."""
-    path = releases / identity().id
-    with artifact.create(str(path), identity()) as draft:
+def publish(releases: pathlib.Path, towers: pathlib.Path, edit: Edit | None = None, number: int = 0) -> pathlib.Path:
+    """Writes the release of a number (0 to 14) below `releases` and points CURRENT at it; `edit` may spoil files and
+    contents before."""
+    path = releases / identity(number=number).id
+    with artifact.create(str(path), identity(number=number)) as draft:
         shutil.copytree(towers, draft.folder / "towers")
         write_files(draft.folder)
         draft.contents.update(contents())
