@@ -36,11 +36,13 @@ class Item(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """Distinct items, best first; why this is not the best possible answer; how many ids of the history are unknown."""
+    """Distinct items, best first; why this is not the best possible answer; how many ids of the history are unknown;
+    the release that answered."""
 
     items: Sequence[Item]
     degraded: Degraded | None
     unknown_articles: int
+    release_id: str
 
 
 @dataclasses.dataclass(frozen=True)

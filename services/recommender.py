@@ -270,7 +270,7 @@ class Recommender:
         k = case.request.k
         found = zip(pool.rows[:k].tolist(), pool.scores[:k].tolist(), pool.labels[:k].tolist(), strict=True)
         items = [Item(article_ids[row], score, SOURCES[label]) for row, score, label in found]
-        return Answer(items, self._degraded(case, pool), case.history.unknown)
+        return Answer(items, self._degraded(case, pool), case.history.unknown, self.release.id)
 
     def _degraded(self, case: Case, pool: Pool) -> Degraded | None:
         if pool.degraded == RETRIEVAL_FAILED:

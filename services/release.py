@@ -23,6 +23,7 @@ from services.popularity import Popularity
 from services.ranker import Ranker
 from services.regions import Neighbours
 from services.registry import Registry
+from services.sources import DEFAULT_PRESET, PRESETS
 from services.times import micros
 from services.towers import Floats, Towers
 
@@ -67,6 +68,7 @@ class Release:
     embedding_dim: int = 0
     ranking: Ranker | None = None
     until: int = 0
+    preset: str = DEFAULT_PRESET
 
     def fit(self, rows: int) -> None:
         """Makes room for so many rows; articles that are added are not known here."""
@@ -174,6 +176,7 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest, registry: Registry 
         embedding_dim=contents["embedding_dim"],
         ranking=_ranking(folder, contents.get("ranking"), sizes),
         until=_until(folder, contents),
+        preset=_preset(folder, contents),
     )
 
 
@@ -207,6 +210,14 @@ def _until(folder: pathlib.Path, contents: artifact.Json) -> int:
     """The end of the data (microseconds)."""
     with _naming(folder / artifact.MANIFEST):
         return micros(datetime.datetime.fromisoformat(contents["until"]))
+
+
+def _preset(folder: pathlib.Path, contents: artifact.Json) -> str:
+    """The kind of logs; releases of before this was written down have the default."""
+    preset = contents.get("preset", DEFAULT_PRESET)
+    if preset not in PRESETS:
+        raise ReleaseError(f"{folder / artifact.MANIFEST}: preset {preset!r} is none of {', '.join(PRESETS)}")
+    return str(preset)
 
 
 def _matrix(file: pathlib.Path, rows: Rows, size: int, width: int) -> Grown[Floats]:

@@ -13,7 +13,7 @@ from services.recommender import Recommender
 from services.registry import Registry
 from services.release import Release
 from services.settings import Settings
-from services.sources import PRESETS
+from services.sources import PRESETS, Preset
 from services.state import State
 from services.store import Record, Store, StoreError
 from services.users import StoredUsers
@@ -47,7 +47,7 @@ class Rollout:
         """What is to answer first. Raises ArtifactError or ReleaseError (both ValueError), naming the file."""
         path = self._settings.release or release.current(self._settings.releases or "")
         loaded = open_release(path, self._settings.threads, self._registry)
-        recommender = recommender_of(loaded, self._settings, self._new_state())
+        recommender = recommender_of(loaded, self._settings, self._new_state(loaded))
         return Serving(recommender, self._carry(recommender))
 
     def look(self, engine: Engine) -> bool:
@@ -105,11 +105,12 @@ class Rollout:
             engine.replace(serving, lambda: self._articles_between(since, engine))
         LOGGER.info("release %s answers", loaded.id)
 
-    def _new_state(self) -> State | None:
-        """With a store there is a state, what is viewed now and the ranking; without one the two towers alone."""
+    def _new_state(self, loaded: Release) -> State | None:
+        """With a store there is a state, what is viewed now and the ranking; without one the two towers alone. It lives
+        as long as the process."""
         if self._store is None:
             return None
-        preset = PRESETS[self._settings.preset]
+        preset = _preset(loaded, self._settings)
         return State(preset.half_life, preset.reach, StoredUsers(self._store, self._registry))
 
     def _carry(self, recommender: Recommender) -> Carried:
@@ -162,13 +163,17 @@ def recommender_of(loaded: Release, settings: Settings, state: State | None) -> 
     """What answers from a release and a state."""
     if state is None:
         return Recommender(loaded)
-    return Recommender(loaded, state, PRESETS[settings.preset], fresh_for=FRESH_FOR)
+    return Recommender(loaded, state, _preset(loaded, settings), fresh_for=FRESH_FOR)
 
 
 def _warm(loaded: Release, settings: Settings) -> None:
     """Every part answers once, with a state of its own: that of the service belongs to another thread."""
-    preset = PRESETS[settings.preset]
+    preset = _preset(loaded, settings)
     warmup.answer_once(recommender_of(loaded, settings, State(preset.half_life, preset.reach)))
+
+
+def _preset(loaded: Release, settings: Settings) -> Preset:
+    return PRESETS[settings.preset or loaded.preset]
 
 
 def _has(loaded: Release, record: Record) -> bool:

@@ -64,7 +64,7 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     with span("respond"):
         told = {
             "request_id": request.state.request_id,
-            "release_id": engine.recommender.release.id,
+            "release_id": answer.release_id,
             "variant": None,
             "degraded": answer.degraded,
             "items": [

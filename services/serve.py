@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--releases", metavar="DIR", help="folder or URL with releases and CURRENT")
     parser.add_argument("--release", metavar="PATH", help="serve this release, whatever CURRENT says")
     parser.add_argument("--store", metavar="URL", help="log and histories: sqlite:///FILE or redis://HOST:PORT/NUMBER")
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="kind of logs (marketplace)")
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="kind of logs (that of the release)")
     parser.add_argument("--as-of", metavar="TIME", help="the time to begin at (ISO): to serve logs of the past")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")

@@ -68,6 +68,7 @@ PRESETS: Mapping[str, Preset] = {
         rank_offset=60,
     ),
 }
+DEFAULT_PRESET = "marketplace"
 
 
 class Asked(NamedTuple):

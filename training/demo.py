@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     road = Road()
     logs = args.logs or simulate(road, args.build)
     build, until = args.build / folder_name(logs), newest_time(logs)
-    preset = make_release(road, logs, build, until)
+    make_release(road, logs, build, until)
     store = f"sqlite:///{build / 'store.sqlite'}"
     road.run("import", "services", "import", "--store", store, "--logs", str(logs))
-    flags = ("--releases", str(build / "releases"), "--store", store, "--preset", preset, "--as-of", until)
+    flags = ("--releases", str(build / "releases"), "--store", store, "--as-of", until)
     with Service(road, flags, args.port) as service:
         answer = ask(args.port, example_request(logs))
         print(road.table(), file=sys.stderr)
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_release(road: Road, logs: pathlib.Path, build: pathlib.Path, until: str) -> str:
-    """Logs in BigQuery, a dataset of what lies before `until`, both models and a release below `build`; returns the
-    preset that suits the logs. The ranking learns from fewer lists than it could: a demonstration is short."""
+def make_release(road: Road, logs: pathlib.Path, build: pathlib.Path, until: str) -> None:
+    """Logs in BigQuery, a dataset of what lies before `until`, both models and a release below `build`. The ranking
+    learns from fewer lists than it could: a demonstration is short."""
     stages = TwoStages(road, build, logs, TIME, until, seed=0)
     table_set = ("--dataset", f"nearfeed_{build.name}")
     stages.stage("load", "preprocessing", "load", "--logs", str(logs), *table_set)
@@ -70,7 +70,6 @@ def make_release(road: Road, logs: pathlib.Path, build: pathlib.Path, until: str
     dataset = stages.stage("preprocess", "preprocessing", "run", *flags)["path"]
     preset = str(stages.stage("preset", "training", "preset", "--dataset", dataset)["preset"])
     stages.release(dataset, preset, LISTS)
-    return preset
 
 
 def simulate(road: Road, build: pathlib.Path) -> pathlib.Path:

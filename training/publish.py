@@ -8,6 +8,8 @@ import pathlib
 import shutil
 
 from preprocessing import artifact
+from training.dataset import open_dataset
+from training.presets import AUTO, PRESETS, statistics
 
 PARTS = {
     "dataset": ("catalogue.parquet", "popularity.parquet", "regions.parquet"),
@@ -25,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--releases", required=True, metavar="FOLDER", help="the release becomes FOLDER/<id>, FOLDER/CURRENT names it"
     )
+    parser.add_argument(
+        "--preset", choices=(AUTO, *PRESETS), default=AUTO, help="kind of logs [%(default)s: by their statistics]"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,16 +39,16 @@ def run(args: argparse.Namespace) -> int:
         opened = {kind: stack.enter_context(artifact.open_artifact(path, kind)) for kind, path in given.items()}
         folders = {kind: folder for kind, (folder, _) in opened.items()}
         manifests = {kind: manifest for kind, (_, manifest) in opened.items()}
-        path, reused = bundle(folders, manifests, args.releases)
+        path, reused = bundle(folders, manifests, args.releases, _preset(args))
     move_current(args.releases, path)
     print(json.dumps({"id": path.rpartition("/")[2], "path": path, "reused": reused}))
     return 0
 
 
 def bundle(
-    folders: dict[str, pathlib.Path], manifests: dict[str, artifact.Manifest], releases: str
+    folders: dict[str, pathlib.Path], manifests: dict[str, artifact.Manifest], releases: str, preset: str
 ) -> tuple[str, bool]:
-    """Writes the release of these parts; returns its path and whether it was there already.
+    """Writes the release of these parts, for a kind of logs; returns its path and whether it was there already.
 
     Raises artifact.ArtifactError when the parts were not made from each other.
     """
@@ -54,7 +59,7 @@ def bundle(
         artifact.require_parent(ranking, "candidate", manifests["candidate"])
     identity = artifact.Identity(
         kind="release",
-        config={},
+        config={"preset": preset},
         parents={kind: manifest.id for kind, manifest in manifests.items()},
         source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
         lock_digest=artifact.lock_digest("training"),
@@ -67,10 +72,17 @@ def bundle(
             for name in PARTS[kind]:
                 _copy(folders[kind] / name, draft.folder / name)
         draft.contents |= {**manifests["candidate"].contents, **manifests["index"].contents}
-        draft.contents |= {"until": manifests["dataset"].contents["until"]}
+        draft.contents |= {"preset": preset, "until": manifests["dataset"].contents["until"]}
         draft.contents |= {"ranking": dict(ranking.contents) if ranking is not None else None}
         draft.figures |= {kind: dict(manifest.figures) for kind, manifest in manifests.items()}
     return path, False
+
+
+def _preset(args: argparse.Namespace) -> str:
+    if args.preset != AUTO:
+        return str(args.preset)
+    with open_dataset(args.dataset) as dataset:
+        return statistics(dataset).preset
 
 
 def move_current(releases: str, path: str) -> None:

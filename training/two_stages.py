@@ -43,7 +43,7 @@ class TwoStages:
             "--index",
             self.stage("index", "training", "index", *parts, "--out", str(self.build / "indices"))["path"],
         ]
-        parts += ["--releases", str(self.build / "releases")]
+        parts += ["--releases", str(self.build / "releases"), "--preset", name]
         made = {"candidates": str(self.stage("publish", "training", "publish", *parts)["path"])}
         examples = self._examples(made["candidates"], model, name, preset.candidates, lists or preset.lists)
         if examples["lists"] < LEAST_LISTS:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from services import release
 from tests.services.conftest import Server
 from tests.stages import Road
 
@@ -39,6 +40,11 @@ def test_two_histories_have_two_answers_and_one_has_one(trained: Server, road: R
     assert not set(first) & set(one)
     assert first == ids(trained, recent_article_ids=one, k=20)
     assert first != ids(trained, recent_article_ids=other, k=20)
+
+
+def test_a_release_says_of_which_kind_its_logs_are(road: Road) -> None:
+    """The simulator's articles come and go, and have prices."""
+    assert release.load(str(road.release), 1).preset == "marketplace"
 
 
 def test_the_order_of_a_history_counts(trained: Server, road: Road) -> None:

@@ -38,7 +38,7 @@ class Parts:
     def publish(self, **others: str) -> int:
         paths = {kind: str(self.root / kind / name) for kind, name in self.ids.items()} | others
         flags = [part for kind, path in paths.items() for part in (f"--{kind}", path)]
-        return main(["publish", *flags, "--releases", str(self.releases)])
+        return main(["publish", *flags, "--preset", "news", "--releases", str(self.releases)])
 
     def current(self) -> dict[str, str]:
         pointer: dict[str, str] = json.loads((self.releases / "CURRENT").read_text())
@@ -91,7 +91,7 @@ def test_the_manifest_verifies_and_says_where_the_release_comes_from(
     assert manifest.identity.parents == parts.ids
     assert manifest.contents == {
         "vector_dim": 4, "token_dim": 5, "history": 6, "embedding_dim": 0, "on_offer": 2,
-        "index": {"type": "flat", "nprobe": None}, "until": UNTIL, "ranking": None,
+        "index": {"type": "flat", "nprobe": None}, "until": UNTIL, "ranking": None, "preset": "news",
     }  # fmt: skip
     assert manifest.figures == {"dataset": {"seconds": 7}, "candidate": {"seconds": 9}, "index": {"seconds": 5}}
 
