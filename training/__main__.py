@@ -7,6 +7,7 @@ import sys
 COMMANDS = {
     "bench-input": ("training.bench_input", "measure how fast batches reach training"),
     "bench-towers": ("training.bench_towers", "compare ways to read a history by quality and cost of a call"),
+    "bench-release": ("training.bench_release", "make a release of made-up articles, to measure the service by"),
     "bench-train": ("training.bench_train", "measure training steps in catalogues of several sizes"),
     "bench-peer": ("training.bench_peer", "measure training beside the SASRec of RecTools"),
     "candidate": ("training.candidate", "train the two towers of the candidate model"),

@@ -1,0 +1,87 @@
+"""Decides how the servers of a measurement are started and stopped: each a process of its own on a free port."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from services.bench_load import LoadError
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+PATIENT = {"NEARFEED_PATIENCE_MS": "20000"}
+
+
+class Started(NamedTuple):
+    """A server that is ready, and how long that took from the start of its process."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+    start_seconds: float
+
+    def memory_mb(self) -> float:
+        """Resident memory of the process and of those that it started."""
+        pids = [self.process.pid, *_children(self.process.pid)]
+        return round(sum(_resident_kb(pid) for pid in pids) / 1024, 1)
+
+
+@contextlib.contextmanager
+def started(log: pathlib.Path, *command: str) -> Iterator[Started]:
+    """`python -m <command> --port <free one>`, once `/readyz` answers 200; what it logs goes to the file `log`. Raises
+    LoadError where it ends instead, or is not ready in two minutes. Nothing is refused for having waited: a slow server
+    is to be measured, too."""
+    port, began = _free_port(), time.monotonic()
+    whole: Sequence[str] = [sys.executable, "-m", *command, "--port", str(port)]
+    with log.open("wb") as told:
+        process = subprocess.Popen(whole, stdout=told, stderr=told, env={**os.environ, **PATIENT})
+    try:
+        while not _is_ready(port):
+            if process.poll() is not None:
+                raise LoadError(f"{' '.join(whole)} ended with {process.returncode}, see {log}")
+            if time.monotonic() - began > START_SECONDS:
+                raise LoadError(f"{' '.join(whole)} was not ready after {START_SECONDS:.0f} s, see {log}")
+            time.sleep(0.02)
+        yield Started(port, process, round(time.monotonic() - began, 2))
+    finally:
+        _stop(process)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _children(pid: int) -> Sequence[int]:
+    files = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text(encoding="ascii").split()]
+
+
+def _resident_kb(pid: int) -> int:
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))

@@ -1,0 +1,156 @@
+"""Decides how fast the service is told to be: beside an endpoint that does nothing and a plain build of its models."""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from services.bench_load import Latencies, latencies, throughput
+from services.bench_servers import Started, started
+from services.features import Features
+from services.store import Record
+from services.stores import open_store
+
+EMPTY, MEAN, ATTENTION, LARGE, PLAIN = "empty", "mean", "attention", "mean_large", "plain"
+EVENTS, EVENT_MICROS = 20_000, 500_000
+K, PLAIN_SECONDS, WARM_SECONDS = 20, 5.0, 4.0
+
+
+class Made(NamedTuple):
+    """A release and the bodies of requests to it."""
+
+    path: str
+    bodies: Sequence[bytes]
+    description: Mapping[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    argument = parser.add_argument
+    argument("--work", required=True, metavar="DIR", help="folder for releases, kept for the next run, and stores")
+    argument("--articles", type=int, default=100_000, help="in the catalogue [%(default)s]")
+    argument("--large", type=int, default=1_000_000, help="in the large catalogue; 0: none [%(default)s]")
+    argument("--seconds", type=float, default=8.0, help="of each run of wrk [%(default)s]")
+    argument("--connections", type=int, default=64, help="of wrk [%(default)s]")
+    argument("--rate", type=float, default=500.0, help="requests a second where latency is measured [%(default)s]")
+    argument("--rate-seconds", type=float, default=20.0, help="of each such run [%(default)s]")
+    argument("--repeat", type=int, default=1, metavar="N", help="all servers in turn, so often [%(default)s]")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints one JSON object; see docs/service.md. Medians of the repeats, ratios taken within each."""
+    work = pathlib.Path(args.work)
+    made = {name: bench_release(work / name, name, args.articles) for name in (MEAN, ATTENTION)}
+    if args.large:
+        made[LARGE] = bench_release(work / LARGE, MEAN, args.large)
+    with contextlib.ExitStack() as stack:
+        running = {EMPTY: stack.enter_context(started(work / "empty.log", "services.bench_peers", "empty"))}
+        running |= {name: stack.enter_context(_service(work, name, one)) for name, one in made.items()}
+        plain = ("services.bench_peers", "plain", "--release", made[MEAN].path)
+        running[PLAIN] = stack.enter_context(started(work / "plain.log", *plain))
+        bodies = {name: made.get(name, made[MEAN]).bodies for name in running}
+        rates: dict[str, list[float]] = {name: [] for name in running}
+        waits: dict[str, list[Latencies]] = {name: [] for name in (EMPTY, MEAN, ATTENTION)}
+        for name in (*made, EMPTY):
+            throughput(running[name].port, bodies[name], WARM_SECONDS, args.connections)
+        for _ in range(args.repeat):
+            for name, server in running.items():
+                few = (PLAIN_SECONDS, 1) if name == PLAIN else (args.seconds, args.connections)
+                rates[name].append(round(throughput(server.port, bodies[name], *few), 1))
+                print(f"{name}: {rates[name][-1]} requests/s", file=sys.stderr, flush=True)
+            for name, found in waits.items():
+                found.append(latencies(running[name].port, bodies[name], args.rate_seconds, args.rate))
+                print(f"{name} at {args.rate:g} requests/s: {found[-1]}", file=sys.stderr, flush=True)
+        told = _told(rates, waits, running, args.rate)
+    told["releases"] = {name: one.description for name, one in made.items()}
+    print(json.dumps(told))
+    return 0
+
+
+def _told(
+    rates: Mapping[str, Sequence[float]],
+    waits: Mapping[str, Sequence[Latencies]],
+    running: Mapping[str, Started],
+    rate: float,
+) -> dict[str, Any]:
+    """Least and most of each figure are under `spread`."""
+    at = f"at_{rate:g}_per_s"
+    series: dict[str, Sequence[float]] = {
+        "throughput_ratio_to_empty": _ratios(rates[MEAN], rates[EMPTY]),
+        "throughput_ratio_to_empty_attention": _ratios(rates[ATTENTION], rates[EMPTY]),
+        "throughput_ratio_to_plain": _ratios(rates[MEAN], rates[PLAIN]),
+    }
+    if LARGE in rates:
+        series["throughput_ratio_1m_to_100k"] = _ratios(rates[LARGE], rates[MEAN])
+    # The default model of training is the one with attention.
+    for suffix, name in (("", ATTENTION), ("_mean", MEAN), ("_empty", EMPTY)):
+        for measure in ("p50", "p99"):
+            series[f"{measure}_ms{suffix}_{at}"] = [getattr(one, measure) for one in waits[name]]
+    return {
+        **{name: round(statistics.median(values), 3) for name, values in series.items()},
+        "spread": {name: [round(min(values), 3), round(max(values), 3)] for name, values in series.items()},
+        "start_seconds": running[ATTENTION].start_seconds,
+        "start_seconds_of": {name: server.start_seconds for name, server in running.items()},
+        "memory_mb": running[ATTENTION].memory_mb(),
+        "memory_mb_of": {name: server.memory_mb() for name, server in running.items()},
+        "requests_per_second": rates,
+    }
+
+
+def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> Sequence[float]:
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def bench_release(folder: pathlib.Path, tower: str, articles: int) -> Made:
+    """A release for measurements below `folder`, and requests to it, with CURRENT pointing there: made by training in a
+    process of its own, or taken as an earlier run made it. Raises ValueError where that fails."""
+    flags = ["--tower", tower, "--articles", str(articles), "--out", str(folder)]
+    command = [sys.executable, "-m", "training", "bench-release", *flags, "--features", ",".join(Features.names())]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{' '.join(command)} ended with {done.returncode}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    lines = pathlib.Path(told["requests"]).read_text(encoding="utf-8").splitlines()
+    bodies = [json.dumps({**json.loads(line), "k": K}).encode() for line in lines]
+    return Made(told["path"], bodies, {"articles": articles, "index": told["index"], "recall": told["recall_at_200"]})
+
+
+def _service(work: pathlib.Path, name: str, made: Made) -> contextlib.AbstractContextManager[Started]:
+    """With a store in which something has happened: views and impressions of the last hours."""
+    store = work / f"{name}.db"
+    for file in work.glob(f"{store.name}*"):
+        file.unlink()
+    url = f"sqlite:///{store}"
+    _fill(url, made.bodies)
+    return started(work / f"{name}.log", "services", "serve", "--release", made.path, "--store", url)
+
+
+def _fill(url: str, bodies: Sequence[bytes]) -> None:
+    random, now = np.random.default_rng(0), time.time_ns() // 1_000
+    asked = [json.loads(body) for body in bodies]
+    records = []
+    for number in range(EVENTS):
+        user = int(random.integers(len(asked)))
+        article_id = asked[user]["recent_article_ids"][int(random.integers(len(asked[user]["recent_article_ids"])))]
+        moment = now - (EVENTS - number) * EVENT_MICROS
+        fields = {
+            "event_id": uuid.uuid4().hex,
+            "user_id": f"user-{user}",
+            "article_id": article_id,
+            "event_type": "view" if random.random() < 0.5 else "impression",
+            "event_time": moment,
+            "received_at": moment,
+            "region_id": asked[user]["region_id"],
+        }
+        records.append(Record("event", moment, fields))
+    with contextlib.closing(open_store(url)) as store:
+        for start in range(0, EVENTS, 1_000):
+            store.append(records[start : start + 1_000])
