@@ -62,6 +62,16 @@ bench-store: .venv/installed ## events a second that a store takes, alone and in
 	mkdir -p $(BUILD)/bench
 	$(RUN) services bench-store --store $(or $(STORE),sqlite:///$(BUILD)/bench/store.db) $(if $(REPEAT),--repeat $(REPEAT))
 
+.PHONY: bench-serve
+bench-serve: .venv/installed ## requests a second and latency beside an empty endpoint and a plain build; needs wrk [REPEAT=1 LARGE=0]
+	mkdir -p $(BUILD)/bench/serve
+	$(RUN) services bench-serve --work $(BUILD)/bench/serve $(if $(LARGE),--large $(LARGE)) $(if $(REPEAT),--repeat $(REPEAT))
+
+.PHONY: load
+load: .venv/installed .venv-emulator/installed ## mixed traffic, a release swap a minute, a killed process, Redis away; needs redis-server [MINUTES=10]
+	mkdir -p $(BUILD)/load
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/load/bigquery -- $(RUN) services load --work $(BUILD)/load $(if $(MINUTES),--minutes $(MINUTES))
+
 .PHONY: bench-input
 bench-input: .venv/installed ## windows a second that reach training on one core DATASET=DIR
 	$(RUN) training bench-input --dataset $(DATASET)

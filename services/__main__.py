@@ -11,7 +11,12 @@ COMMANDS = {
     "sink": ("services.sink", "carry the log of events and articles to BigQuery"),
     "import": ("services.importing", "put logged events into a store, as if they had come over HTTP"),
     "key": ("services.minting", "make an API key and its entry for the key file"),
+    "bench-serve": (
+        "services.serve_bench",
+        "time the service beside an empty endpoint and a plain build of its models",
+    ),
     "bench-store": ("services.store_bench", "time how many events a second a store takes"),
+    "load": ("services.load", "let mixed traffic and faults fall on the service, and check what it promised"),
     "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }
 
