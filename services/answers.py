@@ -14,6 +14,7 @@ Degraded = Literal[
     "history_unavailable",
     "retrieval_failed",
     "ranking_failed",
+    "ranking_late",
     "few_candidates",
     "unknown_region",
 ]
@@ -22,6 +23,7 @@ UNKNOWN_HISTORY: Degraded = "unknown_history"
 HISTORY_UNAVAILABLE: Degraded = "history_unavailable"
 RETRIEVAL_FAILED: Degraded = "retrieval_failed"
 RANKING_FAILED: Degraded = "ranking_failed"
+RANKING_LATE: Degraded = "ranking_late"
 FEW_CANDIDATES: Degraded = "few_candidates"
 UNKNOWN_REGION: Degraded = "unknown_region"
 
@@ -60,6 +62,10 @@ class Pool:
         """The same by new scores [n], equal ones by row."""
         order = np.lexsort((self.rows, -values))
         return Pool(self.rows[order], values[order], self.labels[order], self.found_at[order], self.degraded)
+
+    def but(self, degraded: Degraded) -> "Pool":
+        """The same, and what went wrong since, if nothing did before."""
+        return dataclasses.replace(self, degraded=self.degraded or degraded)
 
     def followed_by(self, blocks: Sequence[Candidates]) -> "Pool":
         """The same with what no source of candidates found behind it."""

@@ -12,6 +12,7 @@ from services.answers import Answer, Item
 from services.arrivals import Arrivals, Carried
 from services.batcher import Batcher
 from services.catalogue import UNKNOWN
+from services.deadline import Asked, Limits, Pace, Timely
 from services.recommender import Recommender, Request
 from services.state import Event, State
 from services.store import BEGINNING, Kind, Logged, Record
@@ -30,14 +31,6 @@ NEEDED: Mapping[Kind, set[str]] = {
 }
 
 
-class _Asked(NamedTuple):
-    """A request, and the context it came in: what is logged and traced meanwhile belongs to it."""
-
-    request: Request
-    context: contextvars.Context
-    is_traced: bool
-
-
 class Serving(NamedTuple):
     """A release that answers or may answer again, and what it knows already of articles that the log tells of."""
 
@@ -50,16 +43,22 @@ class Engine:
     so that nothing needs a lock."""
 
     def __init__(
-        self, recommender: Recommender, most: int = 32, patience_seconds: float = 0.25, carried: Carried | None = None
+        self,
+        recommender: Recommender,
+        most: int = 32,
+        patience_seconds: float = 0.25,
+        carried: Carried | None = None,
+        deadline_seconds: float = 0.05,
     ) -> None:
-        """Answers up to `most` questions together; see Batcher for `patience_seconds`. `unknown_articles` and
+        """Answers up to `most` questions together; see Limits for the seconds. `unknown_articles` and
         `unreadable` count records of the log without effect: events of articles that nobody told of, and what lacks a
         field or cannot be embedded."""
         self._serving = [Serving(recommender, carried or Carried([]))]
         self.unknown_articles, self.unreadable = 0, 0
         self.position = BEGINNING
         self._telling = threading.Lock()
-        self._batcher: Batcher[_Asked, Answer] = Batcher(self._answer, most, patience_seconds)
+        self._limits, self._pace = Limits(deadline_seconds, patience_seconds), Pace()
+        self._batcher: Batcher[Asked, Answer] = Batcher(self._answer, most, patience_seconds)
         self._registry = recommender.release.catalogue.registry
         self._registry.published_by(lambda rows: self._batcher.do(lambda: self._make_room(rows)).result())
 
@@ -75,7 +74,8 @@ class Engine:
 
     async def recommend(self, request: Request) -> Answer:
         """Raises OverloadedError."""
-        return await self._batcher.ask(_Asked(request, contextvars.copy_context(), traces.current() is not None))
+        asked = Asked(request, self._limits)
+        return await asked.answered(self._batcher.ask(asked))
 
     async def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """Raises UnknownArticleError and OverloadedError."""
@@ -123,14 +123,14 @@ class Engine:
         """Answers what waits and ends the thread."""
         self._batcher.close()
 
-    def _answer(self, asked: Sequence[_Asked]) -> Sequence[Answer]:
+    def _answer(self, asked: Sequence[Asked]) -> Sequence[Answer]:
         """In the context of the first request that is traced, or of the first."""
         context = next((one.context for one in asked if one.is_traced), asked[0].context)
-        return context.run(self._answer_all, [one.request for one in asked])
+        return context.run(self._answer_all, asked)
 
-    def _answer_all(self, requests: Sequence[Request]) -> Sequence[Answer]:
+    def _answer_all(self, asked: Sequence[Asked]) -> Sequence[Answer]:
         with traces.span("batch"):
-            return self.recommender.answer_all(requests)
+            return self.recommender.answer_all([one.request for one in asked], Timely(asked, self._pace))
 
     def _tell(self, records: Sequence[Record]) -> None:
         """What articles are in vectors is computed by the thread that tells, not by the one that answers."""

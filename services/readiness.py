@@ -56,7 +56,13 @@ class Readiness:
         try:
             serving = self.rollout.first()
             warmup.answer_once(serving.recommender)
-            engine = Engine(serving.recommender, settings.batch, settings.patience_ms / 1_000, serving.carried)
+            engine = Engine(
+                serving.recommender,
+                settings.batch,
+                settings.patience_ms / 1_000,
+                serving.carried,
+                settings.deadline_ms / 1_000,
+            )
             if store is not None:
                 self._follow(store, engine)
             self.state = engine

@@ -12,7 +12,6 @@ from services.answers import (
     FEW_CANDIDATES,
     HISTORY_UNAVAILABLE,
     NO_HISTORY,
-    RANKING_FAILED,
     RETRIEVAL_FAILED,
     UNKNOWN_HISTORY,
     UNKNOWN_REGION,
@@ -27,6 +26,7 @@ from services.features import Asker, Features
 from services.filtered import Retrieval
 from services.filters import EVERYTHING, Filter
 from services.history import History, full_hour, history, of_rows, user_vectors
+from services.ordering import Turn, Unhurried, ordered
 from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources
@@ -108,13 +108,21 @@ class Recommender:
         """Up to `k` articles on offer, none in the history, none excluded; all there are where fewer remain."""
         return self.answer_all([request])[0]
 
-    def answer_all(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Answers several requests with one call of each model; each is answered as if it came alone."""
+    def answer_all(self, requests: Sequence[Request], turn: Turn | None = None) -> Sequence[Answer]:
+        """Answers several requests with one call of each model; each is answered as if it came alone. `turn` decides
+        which of them are ranked, and may have others answered meanwhile; where there is none, all are."""
         cases = self.cases(requests)
         with span("retrieval"):
             pools = self.pools(cases)
         with span("ranking"):
-            pools = self._ranked(cases, pools)
+            if self._ranking is not None:
+                pools = ordered(
+                    self._ranking,
+                    pools,
+                    asker=lambda place: cases[place].asker(),
+                    finish=lambda place, pool: self._finish(cases[place], pool),
+                    turn=turn or Unhurried(len(cases)),
+                )
         return [self._finish(case, pool) for case, pool in zip(cases, pools, strict=True)]
 
     def cases(self, requests: Sequence[Request]) -> Sequence[Case]:
@@ -251,19 +259,6 @@ class Recommender:
         if missing <= 0:
             return []
         return self.release.popularity.fill(missing, case.request.region_id, case.eligible.without(rows))
-
-    def _ranked(self, cases: Sequence[Case], pools: Sequence[Pool]) -> Sequence[Pool]:
-        """The best `k` of each pool by the ranking model; as they are without one, or where it fails."""
-        if self._ranking is None:
-            return pools
-        try:
-            values = self._ranking.values(
-                [case.asker() for case in cases], [pool.rows for pool in pools], [pool.found_at for pool in pools]
-            )
-        except Exception:
-            LOGGER.exception("ranking failed in release %s, answering in candidate order", self.release.id)
-            return [dataclasses.replace(pool, degraded=pool.degraded or RANKING_FAILED) for pool in pools]
-        return [pool.ordered(worth) for pool, worth in zip(pools, values, strict=True)]
 
     def _finish(self, case: Case, pool: Pool) -> Answer:
         article_ids = self.release.catalogue.article_ids

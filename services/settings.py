@@ -15,10 +15,11 @@ class Settings(BaseSettings):
 
     `releases` is the folder that holds CURRENT; `release` names one bundle and wins over it. `threads` sizes the pools
     of TensorFlow and faiss. Up to `batch` requests are answered together; who would wait for more than `patience_ms` is
-    refused. `store` is the URL of the log and the histories, without which there are no events and no ranking; `preset`
-    is the kind of logs, that of the release when not given. CURRENT is looked at every `poll_seconds`. `keys` is the
-    key file; `per_second` and `burst` limit each key that has no limit of its own, or each client address where there
-    are no keys. `trusted_proxies` are the addresses, by commas, whose X-Forwarded-For is believed.
+    refused, and whose ranking would end after `deadline_ms` gets the candidates in their order. `store` is the URL of
+    the log and the histories, without which there are no events and no ranking; `preset` is the kind of logs, that of
+    the release when not given. CURRENT is looked at every `poll_seconds`. `keys` is the key file; `per_second` and
+    `burst` limit each key that has no limit of its own, or each client address where there are no keys.
+    `trusted_proxies` are the addresses, by commas, whose X-Forwarded-For is believed.
 
     Raises ValidationError (a ValueError) for a missing release, a value out of range, or an address that is open to
     others without a decision about keys.
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     batch: int = Field(default=32, ge=1, le=256)
     patience_ms: float = Field(default=250, gt=0, allow_inf_nan=False)
     poll_seconds: float = Field(default=10, gt=0, allow_inf_nan=False)
+    deadline_ms: float = Field(default=50, gt=0, allow_inf_nan=False)
     store: str | None = None
     preset: Literal["marketplace", "news", "shop-history"] | None = None
 

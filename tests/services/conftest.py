@@ -93,6 +93,7 @@ def start_server() -> Iterator[Callable[[pathlib.Path], Server]]:
             "NEARFEED_COMMIT": "abc123",
             "NEARFEED_THREADS": "1",
             "NEARFEED_PATIENCE_MS": "60000",
+            "NEARFEED_DEADLINE_MS": "60000",
         }
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         server = Server(client, subprocess.Popen(command, env=environment))
@@ -129,7 +130,7 @@ def engine_of() -> Iterator[Callable[[Recommender], Engine]]:
 
     def make(recommender: Recommender) -> Engine:
         # Tests compile and load; how long a question waits is not theirs to judge.
-        engines.append(Engine(recommender, patience_seconds=60))
+        engines.append(Engine(recommender, patience_seconds=60, deadline_seconds=60))
         return engines[-1]
 
     yield make
