@@ -90,3 +90,5 @@ class Readiness:
             self.follower.close()
         if isinstance(self.state, Engine):
             self.state.close()
+            if self.state.recommender.state is not None:
+                self.state.recommender.state.users.close()

@@ -31,7 +31,6 @@ from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources
 from services.state import State
-from services.store import StoreError
 from services.towers import Floats
 from services.traces import span
 from services.users import NOBODY, UNAVAILABLE, Past
@@ -143,7 +142,14 @@ class Recommender:
     def pools(self, cases: Sequence[Case]) -> Sequence[Pool]:
         """The candidates of each case before they are ranked."""
         nearest = self._nearest(cases)
-        found = map(self._modelled, nearest) if self.sources is None else self._blended(self.sources, cases, nearest)
+        if self.sources is None:
+            found = [self._modelled(model) for model in nearest]
+        else:
+            try:
+                found = list(self._blended(self.sources, cases, nearest))
+            except Exception:
+                LOGGER.exception("blending failed in release %s, answering from popularity", self.release.id)
+                nearest, found = [None] * len(cases), [self._modelled(None)] * len(cases)
         return [self._filled(*each) for each in zip(cases, nearest, found, strict=True)]
 
     def scores(self, cases: Sequence[Case], lists: Sequence[Rows]) -> Sequence[Scores]:
@@ -174,11 +180,7 @@ class Recommender:
         asked = [None if one.recent_article_ids else one.user_id for one in requests]
         if self.state is None:
             return [NOBODY] * len(requests)
-        try:
-            return self.state.users.of(asked)
-        except StoreError:
-            LOGGER.exception("the store of histories failed, answering from what the requests bring")
-            return [NOBODY if user_id is None else UNAVAILABLE for user_id in asked]
+        return self.state.users.of(asked)
 
     def _case(self, request: Request, past: Past) -> Case:
         catalogue, longest = self.release.catalogue, self.release.dimensions.history

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from services import arrivals, release, warmup
 from services.arrivals import Carried
+from services.cautious import CautiousUsers
 from services.engine import Engine, Serving
 from services.recommender import Recommender
 from services.registry import Registry
@@ -111,7 +112,8 @@ class Rollout:
         if self._store is None:
             return None
         preset = _preset(loaded, self._settings)
-        return State(preset.half_life, preset.reach, StoredUsers(self._store, self._registry))
+        users = CautiousUsers(StoredUsers(self._store, self._registry))
+        return State(preset.half_life, preset.reach, users)
 
     def _carry(self, recommender: Recommender) -> Carried:
         """Tells a recommender that nobody asks yet of the articles that came since its release was built."""

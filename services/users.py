@@ -32,7 +32,11 @@ class Users(Protocol):
     """Whatever remembers users."""
 
     def of(self, user_ids: Sequence[str | None]) -> Sequence[Past]:
-        """What is known of each, NOBODY for None. May raise StoreError."""
+        """What is known of each: NOBODY for None, UNAVAILABLE of who cannot be asked for now."""
+        ...
+
+    def close(self) -> None:
+        """Ends what was begun to answer; it is not asked afterwards."""
         ...
 
 
@@ -59,6 +63,9 @@ class RememberedUsers:
     def of(self, user_ids: Sequence[str | None]) -> Sequence[Past]:
         """See Users."""
         return [NOBODY if user_id is None else self._of(user_id) for user_id in user_ids]
+
+    def close(self) -> None:
+        """Nothing was begun."""
 
     def _of(self, user_id: str) -> Past:
         shown = _last(self._shown, user_id, 2 * MOST_SHOWN)
@@ -91,10 +98,13 @@ class StoredUsers:
         self._store, self._registry = store, registry
 
     def of(self, user_ids: Sequence[str | None]) -> Sequence[Past]:
-        """See Users; asks the store once."""
+        """See Users; asks the store once, and raises StoreError where that fails."""
         asked = list(dict.fromkeys(user_id for user_id in user_ids if user_id is not None))
         found = dict(zip(asked, map(self._past, self._store.users(asked)), strict=True)) if asked else {}
         return [NOBODY if user_id is None else found[user_id] for user_id in user_ids]
+
+    def close(self) -> None:
+        """Nothing was begun; the store is for others to close."""
 
     def _past(self, user: User) -> Past:
         shown, shown_times = self._known(user.shown)

@@ -207,12 +207,13 @@ def test_a_store_that_is_away(app: FastAPI, call: Call, monkeypatch: pytest.Monk
     """Events are refused for now; who brings a history is answered as ever, and others as if they had none."""
     away: Store = Away()
     app.state.store = away
-    monkeypatch.setattr(app.state.readiness.state.recommender.state.users, "_store", away)
+    monkeypatch.setattr(app.state.readiness.state.recommender.state.users._users, "_store", away)
     refused = call(app, "POST", EVENTS, json={"events": [view("a")]})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert call(app, "POST", RECOMMEND, json={"recent_article_ids": ["a"], "k": 1}).json()["degraded"] is None
     answer = call(app, "POST", RECOMMEND, json={"user_id": "anna", "k": 1}).json()
     assert (answer["degraded"], len(answer["items"])) == ("history_unavailable", 1)
+    assert 'nearfeed_degraded_total{reason="history_unavailable"} 1.0' in call(app, "GET", "/metrics").text
 
 
 def test_without_a_store_no_events_are_taken(app: FastAPI, call: Call) -> None:

@@ -10,6 +10,7 @@ from services.answers import Answer
 from services.growing import Grown
 from services.recommender import Recommender, Request, UnknownArticleError
 from services.release import Release
+from services.state import State
 from tests.services.tiny import DAY, HOUR, MIDNIGHT, TREE, BrokenTower
 
 
@@ -115,6 +116,42 @@ def test_a_failing_model_is_answered_from_popularity(loaded: Release, caplog: py
     assert places(answer) == [("d", 5.0, "popular_in_region"), ("c", 1.0, "popular_in_region")]
     assert answer.degraded == "retrieval_failed"
     assert "the model is broken" in caplog.text
+
+
+class BrokenIndex:
+    """Fails as an index can."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+    def search(self, vectors: Any, k: int, params: Any = None) -> Any:
+        raise RuntimeError(f"the index is broken: {len(vectors)}, {k}, {params}")
+
+
+def test_a_failing_index_is_answered_from_popularity_in_the_region_then_overall(loaded: Release) -> None:
+    broken = Recommender(dataclasses.replace(loaded, index=BrokenIndex(loaded.index)))
+    answer = ask(broken, "a", k=3, region_id="south")
+    assert places(answer) == [
+        ("d", 5.0, "popular_in_region"),
+        ("c", 1.0, "popular_in_region"),
+        ("f", 3.0, "popular"),
+    ]
+    assert answer.degraded == "retrieval_failed"
+
+
+def test_where_the_sources_cannot_be_blended_it_is_popularity_too(
+    loaded: Release, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = State()
+    recommender = Recommender(loaded, state)
+    del state.transitions
+    answer = ask(recommender, "a", k=3, region_id="south")
+    assert [item.source for item in answer.items] == ["popular_in_region", "popular_in_region", "popular"]
+    assert answer.degraded == "retrieval_failed"
+    assert "blending failed" in caplog.text
 
 
 def test_a_vector_that_is_no_number_is_a_failure(loaded: Release) -> None:
