@@ -114,6 +114,10 @@ REQUESTS = Table(
         Column("release_id"),
         Column("variant"),
         Column("region_id"),
+        Column("degraded"),
+        Column("log_position"),
+        Column("history_of"),
+        Column("history", repeated=True),
         Column(
             "candidates",
             "RECORD",

@@ -1,12 +1,13 @@
 """Decides what an answer is made of: candidates in an order, why it is not the best possible one, items."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from services.candidates import SOURCES, Candidates, Places, Rows, Scores, Source, nowhere
+from services.towers import Floats
 
 Degraded = Literal[
     "no_history",
@@ -36,32 +37,68 @@ class Item(NamedTuple):
     source: Source
 
 
+def items_of(article_ids: Sequence[str], blocks: Sequence[Candidates]) -> Sequence[Item]:
+    """Of all candidates in their order; `article_ids` by row."""
+    return [
+        Item(article_ids[row], score, block.source)
+        for block in blocks
+        for row, score in zip(block.rows.tolist(), block.scores.tolist(), strict=True)
+    ]
+
+
+class Served(NamedTuple):
+    """What an answer was made from, to be written down: the position of the log up to which the state had been told,
+    the articles of the history that counted, oldest first, and of each item the features that ranked it [items, names],
+    or none [items, 0]."""
+
+    position: str
+    history: Sequence[str]
+    features: Floats
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """Distinct items, best first; why this is not the best possible answer; how many ids of the history are unknown;
-    the release that answered."""
+    the release that answered; what it was made from, where that was to be kept."""
 
     items: Sequence[Item]
     degraded: Degraded | None
     unknown_articles: int
     release_id: str
+    served: Served | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """The candidates of one answer, best first: rows, scores, places of their sources in SOURCES [n] and the place in
-    each source's list [n, FOUND_BY]; what went wrong on the way."""
+    each source's list [n, FOUND_BY]; what went wrong on the way; and of each row [m, names] the features that ranked
+    it, where these are kept."""
 
     rows: Rows
     scores: Scores
     labels: Rows
     found_at: Places
     degraded: Degraded | None = None
+    ranked_by: Mapping[int, Floats] | None = None
 
-    def ordered(self, values: Scores) -> "Pool":
-        """The same by new scores [n], equal ones by row."""
+    def ordered(self, values: Scores, features: Floats | None = None) -> "Pool":
+        """The same by new scores [n], equal ones by row; `features` [n, names] are kept."""
         order = np.lexsort((self.rows, -values))
-        return Pool(self.rows[order], values[order], self.labels[order], self.found_at[order], self.degraded)
+        kept = None if features is None else dict(zip(self.rows.tolist(), features, strict=True))
+        return Pool(self.rows[order], values[order], self.labels[order], self.found_at[order], self.degraded, kept)
+
+    @classmethod
+    def of(cls, found: Candidates) -> "Pool":
+        """The candidates of one source as they are."""
+        found_at, label = nowhere(len(found)), SOURCES.index(found.source)
+        found_at[:, label] = np.arange(1, len(found) + 1)
+        return cls(found.rows, found.scores, np.full(len(found), label), found_at)
+
+    def features(self, items: int) -> Floats:
+        """[items, names]: those that ranked the first of the rows; [items, 0] where none are kept."""
+        if self.ranked_by is None or not items:
+            return np.empty((items, 0), np.float32)
+        return np.stack([self.ranked_by[row] for row in self.rows[:items].tolist()])
 
     def but(self, degraded: Degraded) -> "Pool":
         """The same, and what went wrong since, if nothing did before."""

@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 import services
 from services import admin, article_routes, intake
 from services.access import Access
+from services.answered import AnswerLog
 from services.errors import add_error_handlers
 from services.guard import Guard
 from services.headers import SecurityHeaders, docs_page, docs_policy
@@ -64,6 +65,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads the release in a thread beside the running server, and waits for that thread at the end."""
     settings, readiness = app.state.settings, app.state.readiness
     app.state.store = None if settings.store is None else open_store(settings.store)
+    if app.state.store is not None and settings.log_answers:
+        readiness.answers = AnswerLog(app.state.store, settings.log_answers, app.state.metrics.registry)
     loading = asyncio.create_task(asyncio.to_thread(readiness.run, settings, app.state.store))
     yield
     readiness.end()

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextvars
+import dataclasses
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from services import arrivals, traces
+from services import arrivals, logs, traces
+from services.answered import Answered, AnswerLog
 from services.answers import Answer, Item
 from services.arrivals import Arrivals, Carried
 from services.batcher import Batcher
@@ -49,6 +52,7 @@ class Engine:
         patience_seconds: float = 0.25,
         carried: Carried | None = None,
         deadline_seconds: float = 0.05,
+        answers: AnswerLog | None = None,
     ) -> None:
         """Answers up to `most` questions together; see Limits for the seconds. `unknown_articles` and
         `unreadable` count records of the log without effect: events of articles that nobody told of, and what lacks a
@@ -57,6 +61,7 @@ class Engine:
         self.unknown_articles, self.unreadable = 0, 0
         self.position = BEGINNING
         self._telling = threading.Lock()
+        self._answers = answers
         self._limits, self._pace = Limits(deadline_seconds, patience_seconds), Pace()
         self._batcher: Batcher[Asked, Answer] = Batcher(self._answer, most, patience_seconds)
         self._registry = recommender.release.catalogue.registry
@@ -74,8 +79,13 @@ class Engine:
 
     async def recommend(self, request: Request) -> Answer:
         """Raises OverloadedError."""
+        if self._answers is not None and self._answers.wants():
+            request = dataclasses.replace(request, is_kept=True)
         asked = Asked(request, self._limits)
-        return await asked.answered(self._batcher.ask(asked))
+        answer = await asked.answered(self._batcher.ask(asked))
+        if self._answers is not None and answer.served is not None:
+            self._answers.add(Answered(logs.REQUEST_ID.get() or uuid.uuid4().hex, request, answer))
+        return answer
 
     async def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """Raises UnknownArticleError and OverloadedError."""
@@ -100,7 +110,7 @@ class Engine:
         for start in range(0, len(logged), TOLD_TOGETHER):
             some = logged[start : start + TOLD_TOGETHER]
             with self._telling:
-                self._tell([record for _, record in some])
+                self._tell([record for _, record in some], some[-1].position)
                 self.position = some[-1].position
 
     def replace(self, serving: Serving, missed: Callable[[], Sequence[Record]]) -> None:
@@ -132,14 +142,14 @@ class Engine:
         with traces.span("batch"):
             return self.recommender.answer_all([one.request for one in asked], Timely(asked, self._pace))
 
-    def _tell(self, records: Sequence[Record]) -> None:
+    def _tell(self, records: Sequence[Record], position: str) -> None:
         """What articles are in vectors is computed by the thread that tells, not by the one that answers."""
         told = [record for record in records if self._is_readable(record)]
         articles = [record for record in told if record.kind in {"article", "removal"}]
         came = (
             [(serving.recommender, self._arrivals(serving, articles)) for serving in self._serving] if articles else []
         )
-        self._batcher.do(lambda: self._take(came, told)).result()
+        self._batcher.do(lambda: self._take(came, told, position)).result()
 
     def _is_readable(self, record: Record) -> bool:
         """The log goes on behind what is not; what it says of users and articles was kept when it was appended."""
@@ -169,7 +179,9 @@ class Engine:
             serving.recommender.release.fit(rows)
         self._registry.show(rows)
 
-    def _take(self, came: Sequence[tuple[Recommender, Sequence[Arrivals]]], records: Sequence[Record]) -> None:
+    def _take(
+        self, came: Sequence[tuple[Recommender, Sequence[Arrivals]]], records: Sequence[Record], position: str
+    ) -> None:
         if came:
             self._make_room(len(self._registry.names))
         for recommender, parts in came:
@@ -182,6 +194,7 @@ class Engine:
                 self._happened(state, record)
             elif record.kind == "forget":
                 state.forget(record.fields["user_id"])
+        state.position = position
 
     def _let_answer(self, serving: Serving, came: Sequence[Arrivals]) -> None:
         self._serving = [serving, self._serving[0]]

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from services.answers import RANKING_FAILED, RANKING_LATE, Answer, Pool
 from services.features import Asker
 from services.ranking import Ranking
@@ -41,9 +43,11 @@ class Unhurried:
 def ordered(
     ranking: Ranking, pools: Sequence[Pool], asker: Callable[[int], Asker], finish: Callable[[int, Pool], Answer],
     turn: Turn,
+    is_kept: Callable[[int], bool],
 ) -> Sequence[Pool]:  # fmt: skip
     """The pools by the ranking model as far as the turn allows, the others as they are, with the reason; all of them
-    where the model fails. `asker` tells who asks by their place, and `finish` makes an answer of a pool."""
+    where the model fails. `asker` tells who asks by their place, `is_kept` whether their features are, and `finish`
+    makes an answer of a pool."""
     places = turn.to_rank(lambda place: finish(place, pools[place].but(RANKING_LATE)))
     found = list(pools)
     if len(places) < len(pools):
@@ -51,15 +55,16 @@ def ordered(
     if not places:
         return found
     chosen = [pools[place] for place in places]
+    kept = {number: np.empty((0, 0), np.float32) for number, place in enumerate(places) if is_kept(place)}
     try:
         values = ranking.values(
-            [asker(place) for place in places], [pool.rows for pool in chosen], [pool.found_at for pool in chosen]
+            [asker(place) for place in places], [pool.rows for pool in chosen], [pool.found_at for pool in chosen], kept
         )
     except Exception:
         LOGGER.exception("ranking failed, answering in candidate order")
         return [pool.but(RANKING_FAILED) for pool in found]
     finally:
         turn.ranked(len(places))
-    for place, pool, worth in zip(places, chosen, values, strict=True):
-        found[place] = pool.ordered(worth)
+    for number, (place, pool, worth) in enumerate(zip(places, chosen, values, strict=True)):
+        found[place] = pool.ordered(worth, kept.get(number))
     return found

@@ -1,6 +1,6 @@
 """Decides the order of candidates: what the ranking model expects showing each to be worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import numpy as np
 
@@ -22,14 +22,22 @@ class Ranking:
     ) -> None:
         self._ranker, self._features, self._tokens, self._weights = ranker, features, tokens, dict(weights)
 
-    def values(self, askers: Sequence[Asker], lists: Sequence[Rows], found_at: Sequence[Places]) -> Sequence[Scores]:
+    def values(
+        self,
+        askers: Sequence[Asker],
+        lists: Sequence[Rows],
+        found_at: Sequence[Places],
+        kept: MutableMapping[int, Floats] | None = None,
+    ) -> Sequence[Scores]:
         """For each asker the values [n] of distinct rows [n] with their places, see `Features.of`; with one call of the
-        model."""
+        model. `kept` gets the features [n, names] of those askers whose places it has."""
         found = [np.empty(0)] * len(lists)
         filled = [place for place, rows in enumerate(lists) if len(rows)]
         if filled:
             asking, rows = [askers[place] for place in filled], [lists[place] for place in filled]
             features = self._features.of(asking, rows, [found_at[place] for place in filled])
+            if kept:
+                kept.update((place, one) for place, one in zip(filled, features, strict=True) if place in kept)
             given = list(map(self._to_rank, asking, rows, features))
             for place, probabilities in zip(filled, self._ranker.probabilities(given), strict=True):
                 found[place] = value(probabilities, self._weights)

@@ -5,6 +5,7 @@ import logging
 import threading
 
 from services import logs, warmup
+from services.answered import AnswerLog
 from services.engine import Engine
 from services.follower import Follower
 from services.registry import Registry
@@ -30,6 +31,7 @@ class Readiness:
     def __init__(self) -> None:
         self.state: Engine | NotReady = NotReady("the release is being loaded")
         self.follower: Follower | None = None
+        self.answers: AnswerLog | None = None
         self._ended = threading.Event()
 
     def run(self, settings: Settings, store: Store | None = None) -> None:
@@ -62,6 +64,7 @@ class Readiness:
                 settings.patience_ms / 1_000,
                 serving.carried,
                 settings.deadline_ms / 1_000,
+                self.answers,
             )
             if store is not None:
                 self._follow(store, engine)
@@ -92,3 +95,5 @@ class Readiness:
             self.state.close()
             if self.state.recommender.state is not None:
                 self.state.recommender.state.users.close()
+        if self.answers is not None:
+            self.answers.close()

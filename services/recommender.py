@@ -19,6 +19,8 @@ from services.answers import (
     Degraded,
     Item,
     Pool,
+    Served,
+    items_of,
 )
 from services.candidates import SOURCES, Candidates, Rows, Scores, nowhere
 from services.eligibility import Eligibility, eligibility
@@ -31,6 +33,7 @@ from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources
 from services.state import State
+from services.store import BEGINNING
 from services.towers import Floats
 from services.traces import span
 from services.users import NOBODY, UNAVAILABLE, Past
@@ -44,7 +47,8 @@ class UnknownArticleError(LookupError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One question, of `time` (microseconds), when the answer is shown; `recent_article_ids` is oldest first."""
+    """One question, of `time` (microseconds), when the answer is shown; `recent_article_ids` is oldest first. Where it
+    `is_kept`, the answer tells what it was made from."""
 
     time: int
     k: int
@@ -53,6 +57,7 @@ class Request:
     recent_article_ids: Sequence[str] = ()
     exclude_article_ids: Sequence[str] = ()
     filter: Filter = EVERYTHING
+    is_kept: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +126,7 @@ class Recommender:
                     asker=lambda place: cases[place].asker(),
                     finish=lambda place, pool: self._finish(cases[place], pool),
                     turn=turn or Unhurried(len(cases)),
+                    is_kept=lambda place: cases[place].request.is_kept,
                 )
         return [self._finish(case, pool) for case, pool in zip(cases, pools, strict=True)]
 
@@ -143,13 +149,13 @@ class Recommender:
         """The candidates of each case before they are ranked."""
         nearest = self._nearest(cases)
         if self.sources is None:
-            found = [self._modelled(model) for model in nearest]
+            found = [Pool.of(model or retrieval.NOTHING) for model in nearest]
         else:
             try:
                 found = list(self._blended(self.sources, cases, nearest))
             except Exception:
                 LOGGER.exception("blending failed in release %s, answering from popularity", self.release.id)
-                nearest, found = [None] * len(cases), [self._modelled(None)] * len(cases)
+                nearest, found = [None] * len(cases), [Pool.of(retrieval.NOTHING)] * len(cases)
         return [self._filled(*each) for each in zip(cases, nearest, found, strict=True)]
 
     def scores(self, cases: Sequence[Case], lists: Sequence[Rows]) -> Sequence[Scores]:
@@ -173,7 +179,10 @@ class Recommender:
         if row is None:
             raise UnknownArticleError(f"article {article_id!r} is not in release {self.release.id}")
         eligible = eligibility(self.release.catalogue, [row], time)
-        return self._items(self.retrieval.search(self.release.vectors.values[[row]], [k], [eligible]))
+        return items_of(
+            self.release.catalogue.article_ids,
+            self.retrieval.search(self.release.vectors.values[[row]], [k], [eligible]),
+        )
 
     def _pasts(self, requests: Sequence[Request]) -> Sequence[Past]:
         """Of those who bring no history."""
@@ -214,13 +223,6 @@ class Recommender:
 
     def _wanted(self, case: Case) -> int:
         return case.request.k if self._ranking is None else max(case.request.k, self._most)
-
-    def _modelled(self, nearest: Candidates | None) -> Pool:
-        """The model's candidates as they are."""
-        model = nearest or retrieval.NOTHING
-        found_at = nowhere(len(model))
-        found_at[:, SOURCES.index(model.source)] = np.arange(1, len(model) + 1)
-        return Pool(model.rows, model.scores, np.full(len(model), SOURCES.index(model.source)), found_at)
 
     def _blended(self, sources: Sources, cases: Sequence[Case], nearest: Sequence[Candidates | None]) -> Iterator[Pool]:
         """One list of all sources for each case."""
@@ -267,7 +269,14 @@ class Recommender:
         k = case.request.k
         found = zip(pool.rows[:k].tolist(), pool.scores[:k].tolist(), pool.labels[:k].tolist(), strict=True)
         items = [Item(article_ids[row], score, SOURCES[label]) for row, score, label in found]
-        return Answer(items, self._degraded(case, pool), case.history.unknown, self.release.id)
+        answer = Answer(items, self._degraded(case, pool), case.history.unknown, self.release.id)
+        if not case.request.is_kept:
+            return answer
+        views, position = (
+            [article_ids[row] for row in case.history.rows],
+            self.state.position if self.state else BEGINNING,
+        )
+        return dataclasses.replace(answer, served=Served(position, views, pool.features(len(items))))
 
     def _degraded(self, case: Case, pool: Pool) -> Degraded | None:
         if pool.degraded == RETRIEVAL_FAILED:
@@ -286,11 +295,3 @@ class Recommender:
             or region_id in self.release.popularity.regions
             or region_id in self.release.catalogue.region.place_of
         )
-
-    def _items(self, blocks: Sequence[Candidates]) -> Sequence[Item]:
-        article_ids = self.release.catalogue.article_ids
-        return [
-            Item(article_ids[row], score, block.source)
-            for block in blocks
-            for row, score in zip(block.rows.tolist(), block.scores.tolist(), strict=True)
-        ]

@@ -16,8 +16,10 @@ class Settings(BaseSettings):
     `releases` is the folder that holds CURRENT; `release` names one bundle and wins over it. `threads` sizes the pools
     of TensorFlow and faiss. Up to `batch` requests are answered together; who would wait for more than `patience_ms` is
     refused, and whose ranking would end after `deadline_ms` gets the candidates in their order. `store` is the URL of
+    refused, and whose ranking would end after `deadline_ms` gets the candidates in their order. `store` is the URL of
     the log and the histories, without which there are no events and no ranking; `preset` is the kind of logs, that of
-    the release when not given. CURRENT is looked at every `poll_seconds`. `keys` is the key file; `per_second` and
+    the release when not given; `log_answers` is the share of the answers that are kept in it with their features.
+    CURRENT is looked at every `poll_seconds`. `keys` is the key file; `per_second` and
     `burst` limit each key that has no limit of its own, or each client address where there are no keys.
     `trusted_proxies` are the addresses, by commas, whose X-Forwarded-For is believed.
 
@@ -42,6 +44,7 @@ class Settings(BaseSettings):
     patience_ms: float = Field(default=250, gt=0, allow_inf_nan=False)
     poll_seconds: float = Field(default=10, gt=0, allow_inf_nan=False)
     deadline_ms: float = Field(default=50, gt=0, allow_inf_nan=False)
+    log_answers: float = Field(default=0.01, ge=0, le=1)
     store: str | None = None
     preset: Literal["marketplace", "news", "shop-history"] | None = None
 

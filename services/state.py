@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from services.live import HOUR, Happened, Kind, Live
+from services.store import BEGINNING
 from services.transitions import Transitions
 from services.users import RememberedUsers, Users
 
@@ -38,6 +39,8 @@ class State:
         self.users: Users = remembered if users is None else users
         self._remembered = remembered if users is None else None
         self._lately: dict[str, list[int]] = {}
+        # Of the log that tells of the events, as far as it was told.
+        self.position = BEGINNING
 
     def apply(self, event: Event, is_live: bool = True) -> None:
         """`is_live` False: only what lasts, the user's history, is changed."""

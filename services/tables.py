@@ -82,8 +82,11 @@ REQUESTS = Table(
     "requests",
     (
         *_schema(
-            ("request_id", "user_id", "time", "release_id", "variant", "region_id"),
-            {"time": "TIMESTAMP"}, {"request_id", "time"},
+            (
+                "request_id", "user_id", "time", "release_id", "variant", "region_id", "degraded", "log_position",
+                "history_of", "history",
+            ),
+            {"time": "TIMESTAMP"}, {"request_id", "time"}, "history",
         ),
         bigquery.SchemaField("candidates", "RECORD", "REPEATED", fields=_CANDIDATE),
     ),

@@ -181,7 +181,7 @@ def test_ranking_is_left_out_where_it_would_miss_all_deadlines_and_tried_again_a
 
     def ranked(*expires: float) -> list[int]:
         turn = Timely(asked(expires), pace, lambda: now[0])
-        places = list(turn.to_rank(lambda place: Answer([], None, place)))
+        places = list(turn.to_rank(lambda place: Answer([], None, place, "")))
         if places:
             now[0] += seconds
             turn.ranked(len(places))
@@ -215,8 +215,8 @@ def test_who_is_late_already_is_answered_while_the_others_are_ranked() -> None:
         waiting = [loop.create_task(one.answered(loop.create_future())) for one in (late, ahead)]
         await asyncio.sleep(0)
         turn = Timely([late, ahead], Pace())
-        assert list(await asyncio.to_thread(turn.to_rank, lambda place: Answer([], "ranking_late", place))) == [1]
-        assert await waiting[0] == Answer([], "ranking_late", 0)
+        assert list(await asyncio.to_thread(turn.to_rank, lambda place: Answer([], "ranking_late", place, ""))) == [1]
+        assert await waiting[0] == Answer([], "ranking_late", 0, "")
         assert not waiting[1].done()
         waiting[1].cancel()
 
