@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.candidates import FOUND_BY, NOT_FOUND, Places, Rows, Scores
+from services.candidates import FOUND_BY, NOT_FOUND, Mask, Places, Rows, Scores
 from services.compiled import compiled
 from services.filters import ALL, EVER, Bounds
 from services.scratch import Noted, Scratch
@@ -154,29 +154,39 @@ def _merge(
 
 
 @compiled
-def _may_hold(gate: _Gate, row: int) -> bool:
-    rules, now = gate.rules, gate.rules.times[gate.one]
-    if gate.marks[row] == gate.excluded or not rules.created[row] < now < rules.removed[row]:
-        return False
-    for kind, places in enumerate(rules.matched):
-        if not _is_among(rules.bounds, gate.one, kind, places[row]):
-            return False
-    after, least = rules.bounds.created_after[gate.one], rules.bounds.price_min[gate.one]
-    if after != EVER and rules.created[row] <= after:
-        return False
-    return bool(math.isnan(least) or least <= rules.price[row] <= rules.bounds.price_max[gate.one])
+def _may_hold(gate: _Gate, rows: Rows) -> Mask:
+    """[n] for rows [n]. Arrays have names of their own: taken out of a tuple for each row they would be counted anew
+    each time, which costs more than all that is asked."""
+    mark, marks, created, removed = gate.excluded, gate.marks, gate.rules.created, gate.rules.removed
+    now, held = gate.rules.times[gate.one], np.empty(len(rows), np.bool_)
+    for place in range(len(rows)):
+        row = rows[place]
+        held[place] = marks[row] != mark and created[row] < now < removed[row]
+    _keep_within(gate.rules, gate.one, rows, held)
+    return held
 
 
 @compiled
-def _is_among(bounds: Bounds, one: int, kind: int, place: int) -> bool:
-    start = bounds.starts[one, kind]
-    return bool(start == ALL or np.any(bounds.places[start : bounds.ends[one, kind]] == place))
+def _keep_within(rules: Rules, one: int, rows: Rows, held: Mask) -> None:
+    """What the bounds of an answer leave of `held` [n]."""
+    bounds = rules.bounds
+    for kind, places in enumerate(rules.matched):
+        if bounds.starts[one, kind] != ALL:
+            among = bounds.places[bounds.starts[one, kind] : bounds.ends[one, kind]]
+            for place in range(len(rows)):
+                held[place] = held[place] and np.any(among == places[rows[place]])
+    after, least, most = bounds.created_after[one], bounds.price_min[one], bounds.price_max[one]
+    if after != EVER:
+        held &= rules.created[rows] > after
+    if not math.isnan(least):
+        prices = rules.price[rows]
+        held &= (least <= prices) & (prices <= most)
 
 
 @compiled
 def _allowed(rows: Rows, scores: Scores, gate: _Gate) -> Rows:
     """Those of the rows that the answer may hold, best first."""
-    kept = np.array([place for place in range(len(rows)) if _may_hold(gate, rows[place])], np.int64)
+    kept = np.flatnonzero(_may_hold(gate, rows))
     return rows[kept[_order(scores[kept], rows[kept])]]
 
 
@@ -192,23 +202,25 @@ def _add(
     count: int,
 ) -> tuple[int, int]:
     """Adds the list of one source; returns how many of it count, and how many candidates there are now."""
-    weight, size = blending.weights[source], 0
-    for row in rows:
+    weight, offset, size, held = blending.weights[source], blending.offset, 0, _may_hold(gate, rows)
+    places, marks, mark = noted.places, noted.marks, noted.mark
+    met, sums, largest, labels, found_at = blended.rows, blended.sums, blended.largest, blended.labels, blended.found_at
+    for at in range(len(rows)):
         if size == wanted:
             break
-        if not _may_hold(gate, row):
+        if not held[at]:
             continue
-        size += 1
-        if noted.marks[row] != noted.mark:
+        row, size = rows[at], size + 1
+        if marks[row] != mark:
             if weight <= 0:
                 continue
-            noted.marks[row], noted.places[row], blended.rows[count] = noted.mark, count, row
+            marks[row], places[row], met[count] = mark, count, row
             count += 1
-        place, part = noted.places[row], weight / (blending.offset + size)
-        blended.found_at[place, source] = min(size, NOT_FOUND)
-        blended.sums[place] += part
-        if part > blended.largest[place] or (part == blended.largest[place] and source < blended.labels[place]):
-            blended.largest[place], blended.labels[place] = part, source
+        place, part = places[row], weight / (offset + size)
+        found_at[place, source] = min(size, NOT_FOUND)
+        sums[place] += part
+        if part > largest[place] or (part == largest[place] and source < labels[place]):
+            largest[place], labels[place] = part, source
     return size, count
 
 
@@ -216,10 +228,13 @@ def _add(
 def _best(blended: _Blended, count: int, wanted: int, one: int, merged: Merged) -> None:
     order = _order(blended.sums[:count], blended.rows[:count])[:wanted]
     merged.counts[one] = len(order)
-    for place, at in enumerate(order):
-        merged.rows[one, place], merged.scores[one, place] = blended.rows[at], blended.sums[at]
-        merged.labels[one, place] = blended.labels[at]
-        merged.found_at[one, place] = blended.found_at[at]
+    met, sums, labels, found_at = blended.rows, blended.sums, blended.labels, blended.found_at
+    rows_of, scores_of, labels_of, found_of = merged.rows, merged.scores, merged.labels, merged.found_at
+    for place in range(len(order)):
+        at = order[place]
+        rows_of[one, place], scores_of[one, place], labels_of[one, place] = met[at], sums[at], labels[at]
+        for source in range(_SOURCES):
+            found_of[one, place, source] = found_at[at, source]
 
 
 @compiled
