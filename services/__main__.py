@@ -16,6 +16,7 @@ COMMANDS = {
         "time the service beside an empty endpoint and a plain build of its models",
     ),
     "bench-store": ("services.store_bench", "time how many events a second a store takes"),
+    "bench-recall": ("services.recall_bench", "find out how much of what is nearest is found, by region and filter"),
     "load": ("services.load", "let mixed traffic and faults fall on the service, and check what it promised"),
     "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }

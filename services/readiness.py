@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import threading
 
-from services import logs, warmup
+from services import logs, runtime, warmup
 from services.answered import AnswerLog
 from services.engine import Engine
 from services.follower import Follower
@@ -37,6 +37,7 @@ class Readiness:
     def run(self, settings: Settings, store: Store | None = None) -> None:
         """Loads the release that the settings name, then looks for another one in CURRENT until `end`; while none can
         be served, tries again, ever later."""
+        runtime.settle()
         self.load(settings, store)
         pause = settings.poll_seconds
         while not self._ended.wait(pause):

@@ -1,9 +1,21 @@
-"""Decides how TensorFlow and faiss run inside this process: quietly, on a given number of threads."""
+"""Decides how TensorFlow and faiss run inside this process: quietly, on a given number of threads, out of the way."""
 
+import gc
 import logging
 import os
 
 LOGGER = logging.getLogger(__name__)
+
+
+def settle() -> None:
+    """Imports the libraries and looks through what they made for garbage no more: that would stop all threads for the
+    better part of a second, again and again."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import faiss  # noqa: F401
+    import tensorflow as tf  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 def set_threads(threads: int) -> None:
