@@ -81,7 +81,8 @@ def test_experts_are_mixed_for_each_goal() -> None:
     experts = outer / (1 + np.exp(-outer))
     mixture = shares @ experts
     expected = (mixture * made.heads.numpy().T).sum(axis=1) + made.head_offsets.numpy()
-    np.testing.assert_allclose(made._mixed(tf.constant(units))[0, 0], expected, rtol=1e-5, atol=1e-6)
+    parts = tf.split(tf.constant(units), [2, 2, 8], axis=-1)
+    np.testing.assert_allclose(made._mixed(parts)[0, 0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_position_zero_is_neutral_and_the_others_move_the_view_only(scorer: Scorer) -> None:
