@@ -123,22 +123,27 @@ def _fill(
         columns = found[start:end]
         own = np.zeros((end - start, _WINDOWS), np.int64)
         _impressions(askers, one, noted, own, columns)
-        for place in range(start, end):
-            _signals(lists.signals[place], own[place - start], totals, found[place])
-            found[place, SCORE] = lists.scores[place]
-            for source in range(lists.found_at.shape[1]):
-                found[place, PLACES + source] = _log1p(lists.found_at[place, source])
+        _signals(lists.signals[start:end], own, totals, columns)
+        _found(lists.scores[start:end], lists.distances[start:end], far, lists.found_at[start:end], columns)
         history = askers.history[(askers.history_ends[one - 1] if one else 0) : askers.history_ends[one]]
         _next(followers, history, noted, columns)
         _own_views(askers, one, noted, columns)
         _articles(articles, history, lists.rows[start:end], askers.times[one], columns)
         _matched(articles, history, lists.rows[start:end], columns)
-        for place in range(start, end):
-            distance = lists.distances[place]
-            found[place, REGION] = distance == 0
-            found[place, REGION + 1] = distance < far
-            found[place, REGION + 2] = math.log1p(distance)
-            found[place, MOMENT:] = askers.moments[one]
+        columns[:, MOMENT:] = askers.moments[one]
+
+
+@compiled
+def _found(scores: Scores, distances: Scores, far: float, found_at: Places, found: Floats) -> None:
+    """What is told of each article as it is, a tuple's arrays taken out of it once a list."""
+    for place in range(len(scores)):
+        found[place, SCORE] = scores[place]
+        for source in range(found_at.shape[1]):
+            found[place, PLACES + source] = _log1p(found_at[place, source])
+        distance = distances[place]
+        found[place, REGION] = distance == 0
+        found[place, REGION + 1] = distance < far
+        found[place, REGION + 2] = math.log1p(distance)
 
 
 @compiled
@@ -155,21 +160,23 @@ def _log_hours(seconds: float) -> float:
 @compiled
 def _signals(signals: Floats, own: Rows, totals: Rows, found: Floats) -> None:
     """Others' impressions alone count: those of the list that is open now would tell what the user is shown."""
-    counted = (len(KINDS) + 1) * _WINDOWS
-    for place in range(counted):
-        count = int(signals[place])
-        if _SHOWN <= place < _SHOWN + _WINDOWS:
-            count = max(count - own[place - _SHOWN], 0)
-            window = place - _SHOWN
-            if window:
-                rate = (signals[_CLICK + window] + PRIOR_CLICKS) / (count + PRIOR_IMPRESSIONS)
-                found[CLICKS + window - 1] = math.log(rate)
-        found[SIGNALS + place] = _log1p(count)
-    for place in range(counted, _SIGNALS - 1):
-        found[SIGNALS + place] = math.log1p(signals[place])
-    found[SIGNALS + _SIGNALS - 1] = _log_hours(signals[_SIGNALS - 1])
-    for window in range(_WINDOWS):
-        found[SHARES + window] = math.log((signals[_VIEW + window] + 0.5) / (totals[window] + 1.0))
+    counted, last = (len(KINDS) + 1) * _WINDOWS, _SIGNALS - 1
+    for at in range(len(signals)):
+        for place in range(counted):
+            count = int(signals[at, place])
+            if _SHOWN <= place < _SHOWN + _WINDOWS:
+                window = place - _SHOWN
+                count = max(count - own[at, window], 0)
+                if window:
+                    rate = (signals[at, _CLICK + window] + PRIOR_CLICKS) / (count + PRIOR_IMPRESSIONS)
+                    found[at, CLICKS + window - 1] = math.log(rate)
+            found[at, SIGNALS + place] = _log1p(count)
+        for place in range(counted, last):
+            signal = signals[at, place]
+            found[at, SIGNALS + place] = math.log1p(signal) if signal else 0.0
+        found[at, SIGNALS + last] = _log_hours(signals[at, last])
+        for window in range(_WINDOWS):
+            found[at, SHARES + window] = math.log((signals[at, _VIEW + window] + 0.5) / (totals[window] + 1.0))
 
 
 @compiled

@@ -155,43 +155,62 @@ class Live:
 
 @compiled
 def _read(told: _Told, rows: Rows, ends: Rows, regions: Rows, instants: Rows, found: Floats) -> None:
-    """Fills `found` [n, names]; see Live.signals."""
-    start, scales, region_scales = 0, np.empty(len(told.origins)), np.empty(len(told.origins))
+    """Fills `found` [n, names]; see Live.signals. A column of a list at a time, so that arrays are taken out of their
+    tuples once a column and not once a row."""
+    start = 0
     for one in range(len(ends)):
-        now, region = instants[one], regions[one]
-        for trend in range(len(scales)):
-            scales[trend] = left(now - told.origins[trend], told.half_lives[trend])
-            region_scales[trend] = left(now - told.region_origins[trend], told.half_lives[trend])
-        for place in range(start, ends[one]):
-            row, column = rows[place], 0
-            for counts in told.counts:
-                column = _counts(counts, row, found[place], column)
-            slot = pairs.find(told.chains, region, row) if region >= 0 else -1
-            column = _counts(told.region_counts, slot, found[place], column)
-            column = _sums(told.sums, scales, row, found[place], column)
-            column = _sums(told.region_sums, region_scales, slot, found[place], column)
-            last = told.last_view[row] if row < len(told.last_view) else _NEVER
-            found[place, column] = np.nan if last == _NEVER else (now - last) / 1_000_000
+        now, region, columns, mine, column = (
+            instants[one],
+            regions[one],
+            found[start : ends[one]],
+            rows[start : ends[one]],
+            0,
+        )
+        for counts in told.counts:
+            column = _counts(counts, mine, columns, column)
+        slots = _slots(told.chains, region, mine)
+        column = _counts(told.region_counts, slots, columns, column)
+        for trend, sums in enumerate(told.sums):
+            _sums(sums, left(now - told.origins[trend], told.half_lives[trend]), mine, columns[:, column])
+            column += 1
+        for trend, sums in enumerate(told.region_sums):
+            _sums(sums, left(now - told.region_origins[trend], told.half_lives[trend]), slots, columns[:, column])
+            column += 1
+        _since(told.last_view, now, mine, columns[:, column])
         start = ends[one]
 
 
 @compiled
-def _counts(counts: npt.NDArray[np.int32], slot: int, found: Floats, column: int) -> int:
-    known = 0 <= slot < len(counts)
-    for window in range(counts.shape[1]):
-        found[column + window] = counts[slot, window] if known else 0
-    return column + int(counts.shape[1])
+def _slots(chains: Chains, region: int, rows: Rows) -> Rows:
+    """[n]: where what is known of each row in a region lies, -1 where nothing is."""
+    slots = np.full(len(rows), -1, np.int64)
+    if region >= 0:
+        for place in range(len(rows)):
+            slots[place] = pairs.find(chains, region, rows[place])
+    return slots
 
 
 @compiled
-def _sums(
-    sums: tuple[npt.NDArray[np.float64], ...],
-    scales: npt.NDArray[np.float64],
-    slot: int,
-    found: Floats,
-    column: int,
-) -> int:
-    for place in range(len(sums)):
-        known = 0 <= slot < len(sums[place])
-        found[column + place] = sums[place][slot] * scales[place] if known else 0.0
-    return column + len(sums)
+def _counts(counts: npt.NDArray[np.int32], slots: Rows, found: Floats, column: int) -> int:
+    windows = counts.shape[1]
+    for place in range(len(slots)):
+        slot = slots[place]
+        known = 0 <= slot < len(counts)
+        for window in range(windows):
+            found[place, column + window] = counts[slot, window] if known else 0
+    return column + int(windows)
+
+
+@compiled
+def _sums(sums: npt.NDArray[np.float64], scale: float, slots: Rows, found: Floats) -> None:
+    for place in range(len(slots)):
+        slot = slots[place]
+        found[place] = sums[slot] * scale if 0 <= slot < len(sums) else 0.0
+
+
+@compiled
+def _since(last_view: Rows, now: int, rows: Rows, found: Floats) -> None:
+    for place in range(len(rows)):
+        row = rows[place]
+        last = last_view[row] if row < len(last_view) else _NEVER
+        found[place] = np.nan if last == _NEVER else (now - last) / 1_000_000
