@@ -17,8 +17,10 @@ from services.growing import Grown
 from services.retrieval import MARGIN, NOTHING, TWO_TOWER, Allowed
 from services.towers import Floats
 
-# Up to so many articles are searched one by one, and in regions all are.
+# Up to so many articles are searched one by one, and in regions all are; of more than that up to so many, where they
+# are no larger share than this: an index would have to look through more to find them.
 EXACT_UP_TO = 20_000
+MOST_EXACT, EXACT_SHARE = 200_000, 0.15
 KEPT_BYTES = 512 * 2**20
 # Articles that are gone and still in the index; changes that are remembered; those that are looked through one by one.
 MOST_GONE, MOST_CHANGES, MOST_APART = 1_000, 200_000, 1_000
@@ -128,7 +130,8 @@ class Retrieval:
             self.kept_bytes -= _size(asked, self._left.pop(asked))
         held = np.flatnonzero(self._is_held.values)
         rows = held[asked.mask(self._catalogue, held)]
-        if asked.region_ids is not None or len(rows) <= EXACT_UP_TO:
+        is_small = len(rows) <= min(MOST_EXACT, EXACT_SHARE * len(held))
+        if asked.region_ids is not None or len(rows) <= EXACT_UP_TO or is_small:
             left = _Few(rows, self._vectors.values[rows], len(self._changes))
         else:
             mask = np.zeros(len(self._catalogue), np.bool_)

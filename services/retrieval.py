@@ -1,5 +1,6 @@
 """Decides which articles are nearest to a vector: a faiss search that is widened until enough of them may be shown."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -105,7 +106,8 @@ def _rename(index: Any, rows: Rows) -> None:
 
 
 def _within(index: Any, allowed: Allowed) -> Any:
-    """Search parameters that limit an index to some rows; inverted lists are searched as usual."""
+    """Search parameters that limit an index to some rows. The fewer these are, the more inverted lists are looked
+    through, so that about as many articles are seen as without a limit: the nearest lists alone may hold too few."""
     import faiss
 
     library: Any = faiss  # its types know nothing of the parameters' arguments
@@ -113,7 +115,9 @@ def _within(index: Any, allowed: Allowed) -> Any:
     inverted = faiss.try_extract_index_ivf(index)
     if inverted is None:
         return library.SearchParameters(sel=selector)
-    return library.SearchParametersIVF(sel=selector, nprobe=inverted.nprobe)
+    share = max(allowed.articles, 1) / max(int(index.ntotal), 1)
+    nprobe = min(inverted.nlist, math.ceil(inverted.nprobe / min(share, 1.0)))
+    return library.SearchParametersIVF(sel=selector, nprobe=nprobe)
 
 
 def take_out(index: Any, rows: Rows) -> None:
