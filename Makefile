@@ -44,6 +44,12 @@ quality: .venv/installed .venv-emulator/installed ## train, play the past again,
 ablation: .venv/installed ## what each group of features and each source of a quality run is worth OUT=DIR
 	$(RUN) training ablation --quality $(or $(OUT),$(BUILD)/quality_0)
 
+.PHONY: skew
+skew: .venv/installed .venv-emulator/installed ## compare what a service ranks by with the offline road, after make demo [RELEASES=DIR LOGS=DIR] [REQUESTS=300]
+	$(if $(RELEASES),,$(MAKE) demo SERVE=0)
+	$(RUN) services skew --releases $(or $(RELEASES),$$(echo $(BUILD)/simulated_*/releases)) --logs $(or $(LOGS),$(BUILD)/simulated) \
+	  $(if $(REQUESTS),--requests $(REQUESTS))
+
 .PHONY: test
 test: .venv/installed .venv-emulator/installed ## all tests
 	$(RUN) pytest

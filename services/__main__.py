@@ -18,6 +18,7 @@ COMMANDS = {
     "bench-store": ("services.store_bench", "time how many events a second a store takes"),
     "bench-recall": ("services.recall_bench", "find out how much of what is nearest is found, by region and filter"),
     "load": ("services.load", "let mixed traffic and faults fall on the service, and check what it promised"),
+    "skew": ("services.skew", "compare the features that were served with those of the offline road"),
     "replay": ("services.replay", "play logged events again and answer before some of them, to be scored"),
 }
 

@@ -107,7 +107,7 @@ class Replay:
         told: collections.Counter[str] = collections.Counter()
         live_from, first = start - LIVE_BEFORE, int(np.searchsorted(self.log.times, start))
         for place in range(first):
-            self._apply(place, live_from)
+            self.apply(place, live_from)
         for begin, end in self.log.instants(first, len(self.log)):
             questions = (begin + np.flatnonzero(asked[begin:end])).tolist()
             since = time.perf_counter()
@@ -116,7 +116,7 @@ class Replay:
                 told.update(asking.ask(some, [self._request(place) for place in some]))
             spent += time.perf_counter() - since
             for place in range(begin, end):
-                self._apply(place, live_from)
+                self.apply(place, live_from)
             if time.perf_counter() - announced > PROGRESS_SECONDS:
                 announced = time.perf_counter()
                 LOGGER.info("%d of %d events played, %d questions", end, len(self.log), told.total())
@@ -127,7 +127,7 @@ class Replay:
         latter are known as history only. Returns the figures of the run."""
         began = time.perf_counter()
         for place in np.flatnonzero(live | past).tolist():
-            self._apply(place, _ALWAYS if live[place] else _NEVER)
+            self.apply(place, _ALWAYS if live[place] else _NEVER)
         told: collections.Counter[str] = collections.Counter()
         places, since = np.flatnonzero(asked).tolist(), time.perf_counter()
         for at in range(0, len(places), AT_ONCE):
@@ -143,7 +143,8 @@ class Replay:
             region_id=self._regions[self.log.regions[place]],
         )
 
-    def _apply(self, place: int, live_from: int) -> None:
+    def apply(self, place: int, live_from: int) -> None:
+        """Lets the event at a place of the log happen; what was before `live_from` changes histories only."""
         log = self.log
         moment = int(log.times[place])
         event = Event(
