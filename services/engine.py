@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from services import arrivals, logs, traces
+from services import arrivals, logs, snapshots, traces
 from services.answered import Answered, AnswerLog
 from services.answers import Answer, Item
 from services.arrivals import Arrivals, Carried
@@ -17,6 +17,7 @@ from services.batcher import Batcher
 from services.catalogue import UNKNOWN
 from services.deadline import Asked, Limits, Pace, Timely
 from services.recommender import Recommender, Request
+from services.snapshots import Taken
 from services.state import Event, State
 from services.store import BEGINNING, Kind, Logged, Record
 
@@ -128,6 +129,20 @@ class Engine:
             raise LookupError("no release was served before this one since the process started")
         with self._telling:
             self._batcher.do(self._serving.reverse).result()
+
+    def taken(self) -> Taken:
+        """A copy of the state, with its position."""
+        state = self.recommender.state
+        assert state is not None
+        return self._batcher.do(lambda: snapshots.taken(state)).result()
+
+    def put(self, taken: Taken, position: str) -> None:
+        """Lets the state be that of the copy, which ends at a position of the log."""
+        state = self.recommender.state
+        assert state is not None
+        with self._telling:
+            self._batcher.do(lambda: snapshots.put(taken, state, position)).result()
+            self.position = position
 
     def close(self) -> None:
         """Answers what waits and ends the thread."""

@@ -13,7 +13,7 @@ from services import pairs
 from services.candidates import Rows
 from services.compiled import compiled
 from services.pairs import Chains, Pairs
-from services.windows import DecayedSums, WindowedCounts, left
+from services.windows import DecayedSums, Events, WindowedCounts, left
 
 Floats = npt.NDArray[np.float32]
 Kind = Literal["view", "click", "like", "chat", "impression"]
@@ -51,6 +51,25 @@ class _Told(NamedTuple):
     chains: Chains
     last_view: Rows
     half_lives: Rows
+
+
+class Parts(NamedTuple):
+    """What Live is made of, copied: events of each of KINDS, sums of each of TRENDS by row, and their origins
+    (microseconds, None without an event); the slots of pairs of a region, by its place in `region_ids`, and a row;
+    events and sums by slot; `last_view` by row (the least number where there was none); the latest time; how many
+    events there were."""
+
+    events: Mapping[str, Events]
+    sums: Mapping[str, npt.NDArray[np.float64]]
+    origins: Mapping[str, int | None]
+    region_ids: Sequence[str]
+    region_slots: Pairs
+    region_events: Events
+    region_sums: Mapping[str, npt.NDArray[np.float64]]
+    region_origins: Mapping[str, int | None]
+    last_view: Rows
+    latest: int
+    applied: int
 
 
 class Live:
@@ -127,6 +146,35 @@ class Live:
         """The same of a region."""
         slots = self._slots.of(self._numbers[region_id]) if region_id in self._numbers else np.empty(0, np.int64)
         return self._slots.chains.seconds[slots], self._region_trends[trend].column()[slots]
+
+    def parts(self) -> Parts:
+        """A copy of all that is known."""
+        return Parts(
+            events={kind: counts.events() for kind, counts in self._counts.items()},
+            sums={name: sums.column().copy() for name, sums in self._trends.items()},
+            origins={name: sums.origin if sums.began else None for name, sums in self._trends.items()},
+            region_ids=list(self._numbers),
+            region_slots=self._slots.copy(),
+            region_events=self._region_views.events(),
+            region_sums={name: sums.column().copy() for name, sums in self._region_trends.items()},
+            region_origins={name: sums.origin if sums.began else None for name, sums in self._region_trends.items()},
+            last_view=self._last_view.copy(),
+            latest=self._latest,
+            applied=self.applied,
+        )
+
+    def put(self, parts: Parts) -> None:
+        """Knows this and nothing else."""
+        for kind, counts in self._counts.items():
+            counts.put(parts.events[kind])
+        for name, sums in self._trends.items():
+            sums.put(parts.sums[name], parts.origins[name])
+        self._numbers = {region_id: number for number, region_id in enumerate(parts.region_ids)}
+        self._slots = parts.region_slots
+        self._region_views.put(parts.region_events)
+        for name, sums in self._region_trends.items():
+            sums.put(parts.region_sums[name], parts.region_origins[name])
+        self._last_view, self._latest, self.applied = parts.last_view, parts.latest, parts.applied
 
     def _told(self) -> _Told:
         """To be read before the next event."""

@@ -43,6 +43,35 @@ class Pairs:
         self._taken, self._used = 0, 0
         self._dropped: list[int] = []
 
+    @classmethod
+    def of_all(cls, firsts: Ints, seconds: Ints) -> "Pairs":
+        """Distinct pairs [n], each with its place as its entry; the later ones are the newer ones."""
+        made, count = cls(), len(firsts)
+        size = 2 * _FIRST_SIZE
+        while size < 4 * count:
+            size *= 2
+        made.chains = Chains(
+            keys=np.full(size, _FREE, np.int64),
+            entries=np.zeros(size, np.int64),
+            seconds=np.zeros(max(count, _FIRST_SIZE), np.int64),
+            nexts=np.full(max(count, _FIRST_SIZE), _END, np.int64),
+            heads=np.full(max(int(firsts.max(initial=0)) + 1, _FIRST_SIZE), _END, np.int64),
+        )
+        _fill(made.chains, firsts, seconds)
+        made._taken = made._used = count
+        return made
+
+    def copy(self) -> "Pairs":
+        """One that may be read while this one changes."""
+        made = Pairs()
+        made.chains = Chains(*(values.copy() for values in self.chains))
+        made._taken, made._used, made._dropped = self._taken, self._used, self._dropped.copy()
+        return made
+
+    def all(self) -> tuple[Ints, Ints]:
+        """First numbers and entries [n] of all pairs, in an order that `of_all` makes the same chains of."""
+        return _all(self.chains, self._used - len(self._dropped))
+
     @property
     def room(self) -> int:
         """All entries are below this."""
@@ -181,3 +210,19 @@ def _rehash(chains: Chains, keys: Ints, entries: Ints) -> int:
             keys[at], entries[at] = key, chains.entries[old]
             count += 1
     return count
+
+
+@compiled
+def _fill(chains: Chains, firsts: Ints, seconds: Ints) -> None:
+    for entry in range(len(firsts)):
+        _insert(chains, firsts[entry], seconds[entry], entry)
+
+
+@compiled
+def _all(chains: Chains, count: int) -> tuple[Ints, Ints]:
+    firsts, entries, at = np.empty(count, np.int64), np.empty(count, np.int64), 0
+    for first in range(len(chains.heads)):
+        for entry in chain(chains, first)[::-1]:
+            firsts[at], entries[at] = first, entry
+            at += 1
+    return firsts, entries

@@ -4,10 +4,11 @@ import dataclasses
 import logging
 import threading
 
-from services import logs, runtime, warmup
+from services import keeper, logs, runtime, warmup
 from services.answered import AnswerLog
 from services.engine import Engine
 from services.follower import Follower
+from services.keeper import Keeper
 from services.registry import Registry
 from services.rollout import LONGEST_PAUSE_SECONDS, Rollout
 from services.settings import Settings
@@ -32,6 +33,7 @@ class Readiness:
         self.state: Engine | NotReady = NotReady("the release is being loaded")
         self.follower: Follower | None = None
         self.answers: AnswerLog | None = None
+        self.keeper: Keeper | None = None
         self._ended = threading.Event()
 
     def run(self, settings: Settings, store: Store | None = None) -> None:
@@ -68,21 +70,29 @@ class Readiness:
                 self.answers,
             )
             if store is not None:
-                self._follow(store, engine)
+                self._follow(store, engine, settings)
             self.state = engine
         except Exception as error:
             with logs.without_input():
                 LOGGER.exception("the release cannot be served")
             self.state = NotReady(str(error) or type(error).__name__)
 
-    def _follow(self, store: Store, engine: Engine) -> None:
+    def _follow(self, store: Store, engine: Engine, settings: Settings) -> None:
         """Where the store is away for now, the service answers without it, and follows the log when it is back."""
-        self.follower = Follower(store, BEGINNING, engine.tell)
+        recommender, after = engine.recommender, BEGINNING
+        assert recommender.state is not None
+        registry = recommender.release.catalogue.registry
+        # What the log says of articles before a snapshot is not read again: it must have been carried over.
+        if self.rollout.has_carried:
+            after = keeper.resume(store, engine, recommender.state, registry)
+        self.keeper = Keeper(store, engine, registry.names, settings.snapshot_seconds, settings.snapshot_records)
+        self.follower = Follower(store, after, engine.tell)
         try:
             self.follower.catch_up()
         except StoreError as error:
             LOGGER.warning("the log cannot be read yet: %s", error)
         self.follower.start()
+        self.keeper.start()
 
     def end(self) -> None:
         """Looks for no further release."""
@@ -90,6 +100,8 @@ class Readiness:
 
     def close(self) -> None:
         """Follows the log no more, answers what waits; after `run` has returned."""
+        if self.keeper is not None:
+            self.keeper.close()
         if self.follower is not None:
             self.follower.close()
         if isinstance(self.state, Engine):

@@ -33,7 +33,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 600.0
 
 
 class Rollout:
-    """Loads releases, and lets them answer."""
+    """Loads releases, and lets them answer. `has_carried`: each was told of what the store knows of articles."""
 
     def __init__(
         self, settings: Settings, store: Store | None, registry: Registry, clock: Callable[[], float] = time.monotonic
@@ -43,6 +43,7 @@ class Rollout:
         self._deciding = threading.Lock()
         self._refused: str | None = None
         self._again_at, self._pause = 0.0, FIRST_PAUSE_SECONDS
+        self.has_carried = True
 
     def first(self) -> Serving:
         """What is to answer first. Raises ArtifactError or ReleaseError (both ValueError), naming the file."""
@@ -124,6 +125,7 @@ class Rollout:
             self._store.drop_articles(recommender.release.until - KEPT_FOR)
         except StoreError as error:
             LOGGER.warning("articles that came lately cannot be read yet, the log will tell of them: %s", error)
+            self.has_carried = False
             return Carried([])
         loaded = recommender.release
         wanted = [record for record in records if not _has(loaded, record)]

@@ -16,12 +16,12 @@ class Settings(BaseSettings):
     `releases` is the folder that holds CURRENT; `release` names one bundle and wins over it. `threads` sizes the pools
     of TensorFlow and faiss. Up to `batch` requests are answered together; who would wait for more than `patience_ms` is
     refused, and whose ranking would end after `deadline_ms` gets the candidates in their order. `store` is the URL of
-    refused, and whose ranking would end after `deadline_ms` gets the candidates in their order. `store` is the URL of
-    the log and the histories, without which there are no events and no ranking; `preset` is the kind of logs, that of
-    the release when not given; `log_answers` is the share of the answers that are kept in it with their features.
-    CURRENT is looked at every `poll_seconds`. `keys` is the key file; `per_second` and
-    `burst` limit each key that has no limit of its own, or each client address where there are no keys.
-    `trusted_proxies` are the addresses, by commas, whose X-Forwarded-For is believed.
+    the log and the histories, without which there are no events and no ranking; `log_answers` is the share of the
+    answers that are kept in it with their features, `snapshot_seconds` and `snapshot_records` say when a snapshot of
+    what is viewed now is due. `preset` is the kind of logs, that of the release when not given. CURRENT is looked at
+    every `poll_seconds`. `keys` is the key file; `per_second` and `burst` limit each key that has no limit of its own,
+    or each client address where there are no keys. `trusted_proxies` are the addresses, by commas, whose
+    X-Forwarded-For is believed.
 
     Raises ValidationError (a ValueError) for a missing release, a value out of range, or an address that is open to
     others without a decision about keys.
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(default=10, gt=0, allow_inf_nan=False)
     deadline_ms: float = Field(default=50, gt=0, allow_inf_nan=False)
     log_answers: float = Field(default=0.01, ge=0, le=1)
+    snapshot_seconds: float = Field(default=300, gt=0, allow_inf_nan=False)
+    snapshot_records: int = Field(default=100_000, ge=1)
     store: str | None = None
     preset: Literal["marketplace", "news", "shop-history"] | None = None
 

@@ -49,6 +49,34 @@ class Transitions:
         """To be read before the next view."""
         return Followers(self._pairs.chains, self._weights)
 
+    def copy(self) -> "Transitions":
+        """One that may be read while this one changes."""
+        made = Transitions(self._half_life)
+        made._pairs, made._weights = self._pairs.copy(), self._weights.copy()
+        made._sizes, made._origin = self._sizes.copy(), self._origin
+        return made
+
+    def all(self) -> tuple[Rows, Rows, Scores, int | None]:
+        """Rows viewed before and after, and the sums, of all pairs [n]; and of what time their scale is (microseconds),
+        None where there was no view yet."""
+        befores, entries = self._pairs.all()
+        return befores, self._pairs.chains.seconds[entries], self._weights[entries], self._origin
+
+    def put(self, befores: Rows, afters: Rows, weights: Scores, origin: int | None) -> None:
+        """These pairs [n], distinct, and no others."""
+        self._pairs = Pairs.of_all(befores, afters)
+        self._weights = np.zeros(self._pairs.room)
+        self._weights[: len(weights)] = weights
+        rows, counts = np.unique(befores, return_counts=True)
+        self._sizes = dict(zip(rows.tolist(), counts.tolist(), strict=True))
+        self._origin = origin
+
+    def take(self, other: "Transitions") -> None:
+        """Knows what the other one knows, which is not used afterwards."""
+        self._pairs, self._weights, self._sizes, self._origin = (
+            other._pairs, other._weights, other._sizes, other._origin,
+        )  # fmt: skip
+
     def _added(self, before: int, row: int) -> int:
         entry = self._pairs.entry(before, row)
         if len(self._weights) < self._pairs.room:

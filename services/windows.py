@@ -1,7 +1,7 @@
 """Decides how often something happened lately: exact counts in sliding windows, and sums that halve with time."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,16 @@ _FIRST_EVENTS = 1 << 12
 _FIRST_SLOTS = 1 << 8
 # 2 to the power of this is far from where float64 ends, also summed up.
 _MOST_DOUBLINGS = 512.0
+
+
+class Events(NamedTuple):
+    """What WindowedCounts holds: times (microseconds, ascending) and slots [n] of the events in the longest window, the
+    first that lies in each window [widths], and the latest time so far."""
+
+    times: Ints
+    slots: Ints
+    heads: Ints
+    latest: int
 
 
 class WindowedCounts:
@@ -59,6 +69,23 @@ class WindowedCounts:
     def totals(self) -> Sequence[int]:
         """Over all slots, [widths]."""
         return [self._end - head for head in self._heads]
+
+    def events(self) -> Events:
+        """A copy of what is counted."""
+        first, end = self._heads[-1], self._end
+        heads = np.array(self._heads, np.int64) - first
+        return Events(self._times[first:end].copy(), self._slots[first:end].copy(), heads, self._latest)
+
+    def put(self, events: Events) -> None:
+        """Counts these events and no others."""
+        count, room = len(events.times), max(_FIRST_EVENTS, 2 * len(events.times))
+        self._times, self._slots = np.zeros(room, np.int64), np.zeros(room, np.int64)
+        self._times[:count], self._slots[:count] = events.times, events.slots
+        slots = max(_FIRST_SLOTS, 2 * (int(events.slots.max(initial=0)) + 1))
+        self._counts = np.zeros((slots, len(self._widths)), np.int32)
+        for window, head in enumerate(events.heads.tolist()):
+            np.add.at(self._counts[:, window], events.slots[head:], 1)
+        self._heads, self._end, self._latest = events.heads.tolist(), count, events.latest
 
     @property
     def table(self) -> Counts:
@@ -105,6 +132,17 @@ class DecayedSums:
     def column(self) -> Floats:
         """The sums of all slots as of `origin`, [slots]; not to be changed."""
         return self._sums
+
+    def put(self, sums: Floats, origin: int | None) -> None:
+        """These sums [slots] as of a time, None where there was no event yet, and no others."""
+        self._sums = np.zeros(max(_FIRST_SLOTS, 2 * len(sums)))
+        self._sums[: len(sums)] = sums
+        self._origin = origin
+
+    @property
+    def began(self) -> bool:
+        """Whether there was an event."""
+        return self._origin is not None
 
     @property
     def origin(self) -> int:
