@@ -58,7 +58,10 @@ def _drive(ask: "_Ask", played: Log, requests: int, chance: random.Random) -> No
     viewers = np.unique(played.users[played.of_kind("view")]).tolist()
     waiting: list[dict[str, Any]] = []
     for number in range(requests):
-        user_id = played.user_ids[chance.choice(viewers)]
+        if number % ASKED_BETWEEN == 0:
+            # Events of one batch have one time: nobody has two views in it.
+            some = chance.sample(viewers, min(ASKED_BETWEEN, len(viewers)))
+        user_id = played.user_ids[some[number % len(some)]]
         body: dict[str, Any] = {"user_id": user_id, "region_id": chance.choice([*played.region_ids, None]), "k": SHOWN}
         if number % BRINGS_ONE_IN == 0:
             body["recent_article_ids"] = chance.choices(played.article_ids, k=chance.randint(1, 60))
@@ -87,7 +90,7 @@ class _Ask:
             self._address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(call, timeout=30) as response:
+            with urllib.request.urlopen(call, timeout=300) as response:
                 return json.load(response)
         except (urllib.error.URLError, TimeoutError) as error:
             raise DrivenError(f"{path} was not answered: {error}") from error
@@ -106,7 +109,7 @@ def _serving(flags: Sequence[str]) -> Iterator[_Ask]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    patient = {"NEARFEED_LOG_ANSWERS": "1", "NEARFEED_DEADLINE_MS": "60000", "NEARFEED_PATIENCE_MS": "60000"}
+    patient = {"NEARFEED_LOG_ANSWERS": "1", "NEARFEED_DEADLINE_MS": "600000", "NEARFEED_PATIENCE_MS": "600000"}
     command = [sys.executable, "-m", "services", "serve", *flags, "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, **patient, "NEARFEED_ACCESS_LOG": "false"})
     try:

@@ -192,11 +192,16 @@ def _left_out(
 
 
 def _untellable(kept: Kept, own: Sequence[tuple[int, Record]], count: int, release: Release) -> str | None:
-    """Why the user's history may have been another one than that of the log up to the answer's position: `replay` has
-    no place for articles that nobody told of, a store has."""
+    """Why the user's history may have been another one than that of the log up to the answer's position: a store has a
+    place for articles that nobody told of, and orders by (time, event_id) what came in another order."""
+    newest = (_ALWAYS, "")
     for place, record in own:
         if record.kind == "forget":
             return "forgotten"
+        if record.fields["event_type"] == "view":
+            before, newest = newest, (record.time, record.fields["event_id"])
+            if place <= count and newest < before:
+                return "out_of_order"
         if place <= count and release.catalogue.row(record.fields["article_id"]) is None:
             return "unknown_articles"
         if place > count and record.fields.get("received_at", record.time) <= kept["time"] + MOMENT:

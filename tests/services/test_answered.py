@@ -60,7 +60,7 @@ def written(store: SqliteStore) -> list[dict[str, Any]]:
 
 def asked(recommender: Recommender, answers: AnswerLog, *questions: Request) -> list[Answer]:
     async def all_of_them() -> list[Answer]:
-        engine = Engine(recommender, patience_seconds=60, deadline_seconds=60, answers=answers)
+        engine = Engine(recommender, patience_seconds=600, deadline_seconds=600, answers=answers)
         try:
             engine.tell([Logged("17", event("1", "björn", "b", time=MIDNIGHT))])
             return [await engine.recommend(question) for question in questions]

@@ -73,7 +73,7 @@ def serve(loaded: Release, store: SqliteStore, *turns: Sequence[Record] | Reques
     async def whole() -> None:
         state = State(PRESET.half_life, PRESET.reach, StoredUsers(store, loaded.catalogue.registry))
         answers = AnswerLog(store, 1.0, CollectorRegistry())
-        engine = Engine(Recommender(loaded, state, PRESET), 32, 60, deadline_seconds=60, answers=answers)
+        engine = Engine(Recommender(loaded, state, PRESET), 32, 600, deadline_seconds=600, answers=answers)
         try:
             for turn in turns:
                 if isinstance(turn, Request):
@@ -182,19 +182,24 @@ def test_other_vectors_are_found(fresh: Callable[[], Release], store: SqliteStor
 def test_what_cannot_be_compared_is_said_and_alone_is_a_failure(
     fresh: Callable[[], Release], store: SqliteStore, logs: str
 ) -> None:
-    """Anna viewed half a second after she asked; Björn is forgotten; Dora viewed what nobody
-    told of; later one answer is of another release, and one lies where the log has been trimmed."""
+    """Anna viewed half a second after she asked; Björn is forgotten; Dora viewed what nobody told of; Emil's views came
+    late; later one answer is of another release, and one lies where the log has been trimmed."""
     soon = event("soon", "anna", "b", "view", MIDNIGHT + HOUR // 6 + 500_000)
     views = happened(("anna", "a", "view", 1), ("dora", "nobody told of it", "view", 2))
-    asked = [question(10 + number, name) for number, name in enumerate(("anna", "björn", "cleo", "dora"))]
+    views += happened(("emil", "b", "view", 5), ("emil", "a", "view", 4))
+    asked = [question(10 + number, name) for number, name in enumerate(("anna", "björn", "cleo", "dora", "emil"))]
     serve(fresh(), store, views, *asked)
     store.append([soon, forget("björn", MIDNIGHT + HOUR)])
     found = skew.compared(fresh(), store, logs)
-    assert (found["requests"], found["left_out"]) == (1, {"forgotten": 1, "overtaken": 1, "unknown_articles": 1})
-    reasons = iter([{"release_id": "0" * 16}, {"degraded": "history_unavailable"}, {"log_position": "99"}, {}])
+    assert (found["requests"], found["left_out"]) == (
+        1,
+        {"forgotten": 1, "out_of_order": 1, "overtaken": 1, "unknown_articles": 1},
+    )
+    reasons = iter([{"release_id": "0" * 16}, {"degraded": "history_unavailable"}, {"log_position": "99"}, {}, {}])
     changed(store, lambda one: one.update(next(reasons)))
     found = skew.compared(fresh(), store, logs)
-    assert found["left_out"] == {"history_unavailable": 1, "other_release": 1, "trimmed": 1, "unknown_articles": 1}
+    told = {"history_unavailable": 1, "other_release": 1, "out_of_order": 1, "trimmed": 1, "unknown_articles": 1}
+    assert found["left_out"] == told
     assert (found["requests"], found["ok"]) == (0, False)
 
 
