@@ -1,8 +1,10 @@
 """Articles come and go while the service runs: searchable at once, gone at once, and in every process and release."""
 
+import gc
 import pathlib
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -166,6 +168,22 @@ def test_another_release_takes_over_what_came_since(
     assert call(app, "GET", "/readyz").json()["release_id"] == before.id
     assert not look(engine)
     assert start().state.readiness.state.recommender.release.id == before.id
+
+
+def test_only_the_release_before_is_kept(
+    start: Callable[[], FastAPI], call: Call, folder: pathlib.Path, towers: pathlib.Path
+) -> None:
+    app = start()
+    engine = app.state.readiness.state
+    call(app, "POST", RECOMMEND, json=ASKED)
+    first, models = weakref.ref(engine.recommender.release), weakref.ref(engine.recommender.release.towers)
+    for number in (1, 2):
+        tiny.publish(folder, towers, another, number=number)
+        assert app.state.readiness.rollout.look(engine)
+        call(app, "POST", RECOMMEND, json=ASKED)
+        gc.collect()
+        assert (first() is None) == (number == 2)
+    assert models() is None
 
 
 def view(article_id: str) -> dict[str, Any]:
