@@ -74,8 +74,8 @@ bench-serve: .venv/installed ## requests a second and latency beside an empty en
 	$(RUN) services bench-serve --work $(BUILD)/bench/serve $(if $(LARGE),--large $(LARGE)) $(if $(REPEAT),--repeat $(REPEAT))
 
 .PHONY: bench-recall
-bench-recall: .venv/installed ## how much of the nearest 200 is found, by region and by filter RELEASE=DIR LOGS=DIR
-	$(RUN) services bench-recall --release $(RELEASE) --logs $(LOGS)
+bench-recall: .venv/installed ## how much of the nearest 200 is found, by region and by filter RELEASE=DIR LOGS=DIR [WHOLE=1]
+	$(RUN) services bench-recall --release $(RELEASE) --logs $(LOGS) $(if $(WHOLE),--whole)
 
 .PHONY: load
 load: .venv/installed .venv-emulator/installed ## mixed traffic, a release swap a minute, a killed process, Redis away; needs redis-server [MINUTES=10]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from preprocessing import artifact
-from services import log, release
+from services import log, newcomers, release
 from services import retrieval as index_search
 from services.candidates import Rows
+from services.catalogue import NEVER
 from services.cores import available_cores
 from services.eligibility import eligibility
 from services.filtered import Retrieval
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument = parser.add_argument
     argument("--release", required=True, metavar="PATH", help="the release that is searched")
     argument("--logs", required=True, metavar="DIR", help="folder with events.parquet: histories of users")
+    argument("--whole", action="store_true", help="all articles of the logs, put into the index, are on offer")
     argument("--queries", type=int, default=500, help="users, by chance [%(default)s]")
     argument("--regions", type=int, default=5, help="of which the recall is told, from large to small [%(default)s]")
     argument("--threads", type=int, default=available_cores(), help="of faiss [the cores available]")
@@ -52,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
     """Prints a table on stderr and one JSON object with the release's own HR@10."""
     loaded = release.load(args.release, args.threads)
     vectors = queries(loaded, args.logs, args.queries, args.seed)
+    if args.whole:
+        newcomers.extend(loaded, newcomers.first_versions(args.logs))
+        loaded = whole(loaded)
     retrieval = Retrieval(loaded.index, loaded.vectors, loaded.catalogue)
     held = np.flatnonzero(loaded.catalogue.on_offer(np.arange(len(loaded.catalogue)), loaded.until))
     held = held[np.isin(held, index_search.ids(loaded.index))]
@@ -63,6 +68,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name:<32}{line}", file=sys.stderr)
     print(json.dumps(told))
     return 0
+
+
+def whole(loaded: Release) -> Release:
+    """The release when everything it knows has come and nothing has gone, all of it in the index."""
+    loaded.catalogue.removed[:] = NEVER
+    absent = np.setdiff1d(np.arange(len(loaded.catalogue)), index_search.ids(loaded.index))
+    loaded.index.add_with_ids(loaded.vectors.values[absent], absent)
+    return dataclasses.replace(loaded, until=max(loaded.until, int(loaded.catalogue.created.max()) + 1))
 
 
 def queries(loaded: Release, logs: str, count: int, seed: int) -> Floats:
