@@ -1,0 +1,47 @@
+"""Decides the small ranked lists that the tests of rules share: articles a to l, each in a row of its own."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from services import rules
+from services.answers import Pool
+from services.candidates import nowhere
+from services.catalogue import Catalogue, Coded
+from services.rules import Ruled, Rules
+from tests.services.tiny import plain_catalogue
+
+ARTICLES = "abcdefghijkl"
+ALWAYS = np.iinfo(np.int64).max
+
+
+def sold(sellers: str = "", categories: str = "") -> Catalogue:
+    """Articles a, b, c, ... on offer from 0 on, each with a seller and a category of one letter, "-" for none."""
+    plain = plain_catalogue(list(ARTICLES), np.zeros(len(ARTICLES), np.int64), np.full(len(ARTICLES), ALWAYS))
+    return dataclasses.replace(plain, seller=_coded(sellers), category=_coded(categories))
+
+
+def _coded(letters: str) -> Coded:
+    names = sorted(set(letters) - {"-"})
+    places = [names.index(letter) if letter in names else -1 for letter in letters.ljust(len(ARTICLES), "-")]
+    return Coded(names, np.array(places, np.int64))
+
+
+def listed(articles: str, scores: Sequence[float] | None = None) -> Pool:
+    """These articles in this order."""
+    worth = np.array(range(len(articles), 0, -1) if scores is None else scores, np.float64)
+    rows = np.array([ARTICLES.index(article) for article in articles], np.int64)
+    return Pool(rows, worth, np.arange(len(rows)) % 8, nowhere(len(rows)))
+
+
+def ruled(
+    pool: Pool, k: int, catalogue: Catalogue | None = None, vectors: Any = None, seed: int = 0, **told: Any
+) -> Ruled:
+    given_vectors = np.zeros((len(ARTICLES), 2)) if vectors is None else np.array(vectors)
+    return rules.apply(pool, k, Rules(**told), catalogue or sold(), given_vectors.astype(np.float32), seed)
+
+
+def order(found: Ruled) -> str:
+    return "".join(ARTICLES[row] for row in found.rows.tolist())
