@@ -5,15 +5,15 @@ import hashlib
 MOST_KEY_BYTES = 64
 
 
-def digest(key: bytes, *parts: str, size: int = 8) -> bytes:
-    """`size` bytes (1 to 64) of the text under the key: BLAKE2b with a key (RFC 7693).
+def digest(key: bytes, *parts: str | bytes, size: int = 8) -> bytes:
+    """`size` bytes (1 to 64) of the parts under the key: BLAKE2b with a key (RFC 7693).
 
     The parts are told apart by their lengths: ("ab", "c") and ("a", "bc") differ. The first part should say what the
     bytes are for. Raises ValueError for a key of more than 64 bytes.
     """
     state = hashlib.blake2b(key=key, digest_size=size)
     for part in parts:
-        text = part.encode("utf-8", "surrogatepass")
+        text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         state.update(len(text).to_bytes(8, "big"))
         state.update(text)
     return state.digest()

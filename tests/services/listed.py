@@ -11,6 +11,7 @@ from services.answers import Pool
 from services.candidates import nowhere
 from services.catalogue import Catalogue, Coded
 from services.rules import Ruled, Rules
+from services.towers import Floats
 from tests.services.tiny import plain_catalogue
 
 ARTICLES = "abcdefghijkl"
@@ -45,3 +46,16 @@ def ruled(
 
 def order(found: Ruled) -> str:
     return "".join(ARTICLES[row] for row in found.rows.tolist())
+
+
+def measured(**told: Any) -> tuple[Pool, int, Rules, Catalogue, Floats, int]:
+    """What `rules.apply` is given where its speed is measured: 200 candidates of 10,000 articles, 64 numbers each, for
+    20 places."""
+    random = np.random.default_rng(0)
+    names = [str(row) for row in range(10_000)]
+    plain = plain_catalogue(names, np.zeros(10_000, np.int64), np.full(10_000, ALWAYS))
+    seller = Coded(names[:3_000], random.integers(0, 3_000, 10_000))
+    rows = random.choice(10_000, 200, replace=False)
+    pool = Pool(rows, np.sort(random.random(200))[::-1], np.zeros(200, np.int64), nowhere(200))
+    vectors = random.normal(size=(10_000, 64)).astype(np.float32)
+    return pool, 20, Rules(**told), dataclasses.replace(plain, seller=seller), vectors, 0
