@@ -95,8 +95,8 @@ def test_caps_win_over_diversity() -> None:
 
 
 def test_a_score_of_another_source_counts_as_its_place_says() -> None:
-    """Popularity 900 behind the model's 2 and 1 is no more relevant than 1: c stays behind b."""
-    assert order(ruled(listed("abc", [2.0, 1.0, 900.0]), 3, diversity=0.1)) == "abc"
+    """Popularity 900 and 0 behind the model's 2 and 1: c counts as 1 and stays behind b."""
+    assert order(ruled(listed("abcd", [2.0, 1.0, 900.0, 0.0]), 4, diversity=0.1)) == "abcd"
 
 
 @pytest.mark.parametrize(
