@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from services.candidates import Mask, Rows, Scores
+from services.compiled import compiled
 from services.towers import Floats
 
 Reason = Literal["pinned", "explored", "diversified", "capped", "relaxed"]
@@ -90,7 +91,7 @@ def arrange(ranked: Ranked, wanted: Wanted, chance: Chance) -> Placed:
     return Placed(placed.candidates[:count], placed.propensities[:count], placed.reasons[:count])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _arrange(ranked: Ranked, wanted: Wanted, chance: Chance, left: _Left, placed: Placed) -> int:
     for pinned in wanted.pinned:
         if pinned >= 0:
@@ -110,7 +111,7 @@ def _arrange(ranked: Ranked, wanted: Wanted, chance: Chance, left: _Left, placed
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _take(at: int, groups: Rows, caps: Rows, left: _Left) -> None:
     """Puts a candidate into the answer; holds back those that a cap now allows no more of."""
     left.free[at] = False
@@ -124,7 +125,7 @@ def _take(at: int, groups: Rows, caps: Rows, left: _Left) -> None:
                     left.held[other] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _compare(at: int, directions: Floats, window: int, left: _Left) -> None:
     for other in range(min(window, len(directions))):
         if left.free[other]:
@@ -139,7 +140,7 @@ def _cosine(one: Floats, other: Floats) -> float:
     return float(total)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _chosen(place: int, ranked: Ranked, wanted: Wanted, chance: Chance, left: _Left) -> tuple[int, float, int]:
     """The candidate of a place that nothing is pinned to, -1 for none; its propensity and its reasons."""
     allowed, relaxed = left.free & ~left.held, 0
@@ -162,7 +163,7 @@ def _chosen(place: int, ranked: Ranked, wanted: Wanted, chance: Chance, left: _L
     return best, propensity, relaxed | diversified | capped
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best(first: int, allowed: Mask, relevance: Scores, wanted: Wanted, nearest: Scores) -> int:
     """The candidate of the largest marginal relevance, of equal ones the first; the first behind the window."""
     best, largest = first, -np.inf
@@ -174,7 +175,7 @@ def _best(first: int, allowed: Mask, relevance: Scores, wanted: Wanted, nearest:
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _probabilities(allowed: Mask, relevance: Scores, chance: Chance) -> Scores:
     """[n]: how probable it is that each candidate is drawn, 0 for what may not be."""
     # Relevance never rises, so the first one allowed has the largest exponent: 0.
@@ -183,7 +184,7 @@ def _probabilities(allowed: Mask, relevance: Scores, chance: Chance) -> Scores:
     return (1 - chance.uniform) * parts / parts.sum() + chance.uniform * allowed / allowed.sum()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drawn(allowed: Mask, probabilities: Scores, number: float) -> int:
     """The candidate in whose part of the line from 0 to 1 the number lies; the last one where rounding leaves a gap."""
     end, last = 0.0, 0

@@ -17,6 +17,7 @@ from services.arranging import REASONS, Chance, Ranked, Reason, Wanted
 from services.candidates import Candidates, Rows, Scores
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility
+from services.ranker import GOALS
 from services.towers import Floats
 
 Capped = Literal["seller", "category"]
@@ -44,8 +45,10 @@ def _some_positive(goals: Mapping[Goal, float]) -> Mapping[Goal, float]:
     return goals
 
 
-Whole = Annotated[int, Field(strict=True, ge=1)]
-Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+# Far above what an answer can need, and far below what numbers of 64 bits can hold.
+MOST = 1_000_000
+Whole = Annotated[int, Field(strict=True, ge=1, le=MOST)]
+Weight = Annotated[float, Field(strict=True, ge=0, le=MOST)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
@@ -71,7 +74,22 @@ class Rules:
     goals: Annotated[Mapping[Goal, Weight], AfterValidator(_some_positive)] = dataclasses.field(default_factory=dict)
     exploration: Annotated[float, Field(strict=True, ge=0, le=0.5)] = 0.0
     temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 0.2
-    uniform: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
+    uniform: Annotated[float, Field(strict=True, ge=1e-6, le=1)] = 0.1
+
+    @property
+    def arranges(self) -> bool:
+        """Whether the ranked list is not left as it is."""
+        return bool(self.pins) or self.needs_depth
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether more candidates than are asked for make another answer."""
+        return bool(self.caps) or self.diversity > 0 or self.exploration > 0
+
+    @property
+    def weights(self) -> Mapping[str, float] | None:
+        """Of all goals; None where the service's own count."""
+        return dict.fromkeys(GOALS, 0.0) | {**self.goals} if self.goals else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +131,7 @@ def apply(pool: Pool, k: int, rules: Rules, catalogue: Catalogue, vectors: Float
         pool.rows[places],
         pool.scores[places],
         pool.labels[places],
-        placed.propensities,
+        np.minimum(placed.propensities, 1.0),
         [_REASONS_OF[bits] for bits in placed.reasons.tolist()],
     )
 
@@ -163,7 +181,7 @@ def _pinned(rows: Rows, k: int, rules: Rules, catalogue: Catalogue) -> Rows:
     """[k]: the place in the list of the article that is pinned to each position, -1 where none is."""
     pinned = np.full(k, -1, np.int64)
     for article_id, position in rules.pins.items():
-        row = catalogue.rows.get(article_id)
+        row = catalogue.row(article_id)
         if row is not None and position <= k:
             found = np.flatnonzero(rows == row)
             pinned[position - 1] = found[0] if len(found) else -1

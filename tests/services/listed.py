@@ -1,6 +1,5 @@
 """Decides the small ranked lists that the tests of rules share: articles a to l, each in a row of its own."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,11 @@ ALWAYS = np.iinfo(np.int64).max
 def sold(sellers: str = "", categories: str = "") -> Catalogue:
     """Articles a, b, c, ... on offer from 0 on, each with a seller and a category of one letter, "-" for none."""
     plain = plain_catalogue(list(ARTICLES), np.zeros(len(ARTICLES), np.int64), np.full(len(ARTICLES), ALWAYS))
-    return dataclasses.replace(plain, seller=_coded(sellers), category=_coded(categories))
+    return _described(plain, _coded(sellers), _coded(categories))
+
+
+def _described(plain: Catalogue, seller: Coded, category: Coded) -> Catalogue:
+    return Catalogue(plain.registry, plain.region, category, seller, plain.price, plain.created, plain.removed)
 
 
 def _coded(letters: str) -> Coded:
@@ -58,4 +61,4 @@ def measured(**told: Any) -> tuple[Pool, int, Rules, Catalogue, Floats, int]:
     rows = random.choice(10_000, 200, replace=False)
     pool = Pool(rows, np.sort(random.random(200))[::-1], np.zeros(200, np.int64), nowhere(200))
     vectors = random.normal(size=(10_000, 64)).astype(np.float32)
-    return pool, 20, Rules(**told), dataclasses.replace(plain, seller=seller), vectors, 0
+    return pool, 20, Rules(**told), _described(plain, seller, plain.category), vectors, 0
