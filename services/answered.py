@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic_core import to_json
 
 from services.answers import Answer
-from services.recommender import Request
+from services.cases import Request
 from services.store import Store, StoreError
 
 LOGGER = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def row(answered: Answered) -> bytes:
         "user_id": request.user_id,
         "time": request.time,
         "release_id": answer.release_id,
-        "variant": None,
+        "variant": request.variant,
         "region_id": request.region_id,
         "degraded": answer.degraded,
         "log_position": served.position,
@@ -116,7 +116,7 @@ def row(answered: Answered) -> bytes:
                 "position": place,
                 "score": item.score,
                 "source": item.source,
-                "propensity": None,
+                "propensity": item.propensity,
                 "features": features[place - 1],
             }
             for place, item in enumerate(answer.items, start=1)

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from services.candidates import SOURCES, Candidates, Places, Rows, Scores, Source, nowhere
+from services.feed import Cursor, Origin
 from services.towers import Floats
 
 Degraded = Literal[
@@ -30,11 +31,20 @@ UNKNOWN_REGION: Degraded = "unknown_region"
 
 
 class Item(NamedTuple):
-    """One recommended article, a tuple because answers hold hundreds. The score compares items of one source only."""
+    """One recommended article, a tuple because answers hold hundreds. The score compares items of one source only.
+
+    `propensity`: the probability with which exploration showed it where it stands, None where nothing is explored.
+    `reasons` of the rules, and the places from 1 in the lists of the sources it was `found_by`, where these are asked
+    for. `origin`: which list of the feed it comes from.
+    """
 
     article_id: str
     score: float
     source: Source
+    propensity: float | None = None
+    reasons: Sequence[str] | None = None
+    found_by: Mapping[str, int] | None = None
+    origin: Origin | None = None
 
 
 def items_of(article_ids: Sequence[str], blocks: Sequence[Candidates]) -> Sequence[Item]:
@@ -59,13 +69,15 @@ class Served(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """Distinct items, best first; why this is not the best possible answer; how many ids of the history are unknown;
-    the release that answered; what it was made from, where that was to be kept."""
+    the release that answered; what it was made from, where that was to be kept; where the feed goes on, None where this
+    is no page of it or the last one."""
 
     items: Sequence[Item]
     degraded: Degraded | None
     unknown_articles: int
     release_id: str
     served: Served | None = None
+    following: Cursor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +105,17 @@ class Pool:
         found_at, label = nowhere(len(found)), SOURCES.index(found.source)
         found_at[:, label] = np.arange(1, len(found) + 1)
         return cls(found.rows, found.scores, np.full(len(found), label), found_at)
+
+    def at(self, places: Rows) -> "Pool":
+        """The candidates at these places [m], in their order."""
+        return Pool(
+            self.rows[places],
+            self.scores[places],
+            self.labels[places],
+            self.found_at[places],
+            self.degraded,
+            self.ranked_by,
+        )
 
     def features(self, items: int) -> Floats:
         """[items, names]: those that ranked the first of the rows; [items, 0] where none are kept."""

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 import services
-from services import admin, article_routes, intake
+from services import admin, article_routes, feed_routes, intake, ruling
 from services.access import Access
 from services.answered import AnswerLog
 from services.errors import add_error_handlers
@@ -30,7 +30,8 @@ from services.traces import Traced, Tracing
 def create_app(settings: Settings, clock: Callable[[], float] = time.time, tracing: Tracing | None = None) -> FastAPI:
     """The application; `clock` gives seconds since the epoch. The release is loaded once the server has started.
 
-    `tracing` takes the place of what the settings say about it. Raises KeyFileError (a ValueError).
+    `tracing` takes the place of what the settings say about it. Raises KeyFileError and
+    RulesFileError (both ValueError).
     """
     # The pages of /docs come from this process: a service behind a firewall has no CDN.
     app = FastAPIOffline(
@@ -46,12 +47,14 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time, traci
     app.state.clock = clock
     app.state.metrics = Metrics()
     app.state.readiness = Readiness()
+    app.state.ruling = ruling.Ruling(ruling.RulesFile() if settings.rules is None else ruling.read(settings.rules))
     app.state.store = None
     app.state.tracing = tracing or _tracing(settings)
     access = Access(settings.protect_metrics)
     _surround(app, access)
     add_error_handlers(app)
     app.include_router(router)
+    app.include_router(feed_routes.router)
     app.include_router(intake.router)
     app.include_router(article_routes.router)
     app.include_router(admin.router)

@@ -7,12 +7,13 @@ import numpy as np
 
 from services.answers import RANKING_FAILED, RETRIEVAL_FAILED
 from services.candidates import Places, Rows, nowhere
+from services.cases import Case, Request
 from services.examples import Examples
 from services.log import Log
 from services.outcomes import NOT_VIEWED, Outcomes
 from services.predictions import ListScores, Predictions
 from services.questions import ShownLists
-from services.recommender import Case, Recommender, Request
+from services.recommender import Recommender
 from services.towers import Floats
 
 

@@ -25,10 +25,12 @@ def empty() -> FastAPI:
         )
         for place in range(1, K + 1)
     ]
-    answer = schemas.Recommendations(request_id="0" * 32, release_id="0" * 16, variant=None, degraded=None, items=items)
+    answer = schemas.PlainRecommendations(
+        request_id="0" * 32, release_id="0" * 16, variant=None, degraded=None, items=items
+    )
 
     @app.post("/v1/recommendations")
-    async def recommend(body: schemas.RecommendationRequest) -> schemas.Recommendations:
+    async def recommend(body: schemas.RecommendationRequest) -> schemas.PlainRecommendations:
         del body
         return answer
 
@@ -54,7 +56,7 @@ def plain(release: str) -> FastAPI:
     app = FastAPI()
 
     @app.post("/v1/recommendations")
-    def recommend(body: schemas.RecommendationRequest) -> schemas.Recommendations:
+    def recommend(body: schemas.RecommendationRequest) -> schemas.PlainRecommendations:
         rows = np.array(articles.known(body.recent_article_ids or []), np.int64)[-50:]
         history = np.zeros((1, 50, tokens.shape[1]), np.float32)
         history[0, : len(rows)] = tokens[rows]
@@ -83,7 +85,7 @@ def plain(release: str) -> FastAPI:
             )
             for place, best in enumerate(np.argsort(-scores)[: body.k], start=1)
         ]
-        return schemas.Recommendations(
+        return schemas.PlainRecommendations(
             request_id="0" * 32, release_id=folder.name, variant=None, degraded=None, items=items
         )
 

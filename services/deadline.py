@@ -11,7 +11,7 @@ from typing import NamedTuple
 from services import traces
 from services.answers import Answer
 from services.batcher import OverloadedError
-from services.recommender import Request
+from services.cases import Request
 
 # The durations of so many rankings of one size tell how long the next takes.
 REMEMBERED = 5

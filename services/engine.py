@@ -14,9 +14,10 @@ from services.answered import Answered, AnswerLog
 from services.answers import Answer, Item
 from services.arrivals import Arrivals, Carried
 from services.batcher import Batcher
+from services.cases import Request
 from services.catalogue import UNKNOWN
 from services.deadline import Asked, Limits, Pace, Timely
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.snapshots import Taken
 from services.state import Event, State
 from services.store import BEGINNING, Kind, Logged, Record

@@ -12,10 +12,10 @@ import pyarrow as pa
 from preprocessing import artifact
 from services.candidates import Mask
 from services.candidates import Rows as Articles
+from services.cases import Case
 from services.features import Features
 from services.outcomes import Outcome
 from services.predictions import Rows
-from services.recommender import Case
 from services.towers import Floats
 
 KIND = "examples"

@@ -1,17 +1,18 @@
 """Decides what a page of the feed holds: the newest articles with recommendations among them, none shown twice."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from services import keyed
 from services.candidates import Rows
 
-Origin = Literal["newest", "recommended"]
+Origin = Literal["newest", "recommended", "pinned"]
 
 # The longest feed. A token carries eight characters for each article that was shown.
 MOST_SHOWN = 1_000
 MARK_BYTES = 6
+NO_PINS: Mapping[int, int] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +42,21 @@ class Page:
 
 
 def page(
-    newest: Rows, recommended: Rows, slots: Collection[int], k: int, cursor: Cursor, article_ids: Sequence[str]
+    newest: Rows,
+    recommended: Rows,
+    slots: Collection[int],
+    k: int,
+    cursor: Cursor,
+    article_ids: Sequence[str],
+    pinned: Mapping[int, int] = NO_PINS,
 ) -> Page:
     """The next up to `k` articles of a feed: the best recommendations at `slots` (positions from 1 of every page), the
     newest articles elsewhere, and either in the place of the other where that has no more.
 
     `newest` are the rows of a region that came before `cursor.time`, newest first; `recommended` is best first. Both
-    have as many rows as `cursor.depth(k)` says, or all there are. An article of both is taken from the list that comes
-    to it first. Raises ValueError for a slot below 1.
+    have as many rows as `cursor.depth(k)` says or all there are. An article of both is taken
+    from the list that comes to it first. Rows `pinned` to positions, in neither list, stand there, or at the end where
+    there are too few others. Raises ValueError for a slot below 1.
     """
     wrong = next((slot for slot in slots if slot < 1), None)
     if wrong is not None:
@@ -59,12 +67,14 @@ def page(
         "recommended": _unshown(recommended, article_ids, shown),
     }
     taken: list[tuple[int, Origin]] = []
+    waiting = {position: row for position, row in sorted(pinned.items()) if position <= k}
     for position in range(1, min(k, MOST_SHOWN - len(shown)) + 1):
-        found = _next(lists, "recommended" if position in slots else "newest")
+        found = _pinned(waiting, position) or _next(lists, "recommended" if position in slots else "newest")
+        found = found or _pinned(waiting, next(iter(waiting), 0))
         if found is None:
             break
         taken.append(found)
-        shown.add(_mark(article_ids[found[0]]))
+        shown.add(mark(article_ids[found[0]]))
     more = len(shown) < MOST_SHOWN and _next(lists, "newest") is not None
     return Page(
         [row for row, _ in taken],
@@ -75,7 +85,12 @@ def page(
 
 def _unshown(rows: Rows, article_ids: Sequence[str], shown: Collection[bytes]) -> Iterator[int]:
     """Those of the rows that are not shown when it is their turn."""
-    return (row for row in rows.tolist() if _mark(article_ids[row]) not in shown)
+    return (row for row in rows.tolist() if mark(article_ids[row]) not in shown)
+
+
+def _pinned(waiting: dict[int, int], position: int) -> tuple[int, Origin] | None:
+    row = waiting.pop(position, None)
+    return None if row is None else (row, "pinned")
 
 
 def _next(lists: dict[str, Iterator[int]], first: Origin) -> tuple[int, Origin] | None:
@@ -85,6 +100,6 @@ def _next(lists: dict[str, Iterator[int]], first: Origin) -> tuple[int, Origin] 
     return next(((row, origin) for origin in origins for row in lists[origin]), None)
 
 
-def _mark(article_id: str) -> bytes:
+def mark(article_id: str) -> bytes:
     """What a token holds of an article. Two of 2**48 are equal by chance: then one article is not shown."""
     return keyed.digest(b"", "feed", article_id, size=MARK_BYTES)

@@ -1,7 +1,7 @@
 """Decides the order of what was found: that of the ranking model, where there is one, it works, and there is time."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -44,10 +44,11 @@ def ordered(
     ranking: Ranking, pools: Sequence[Pool], asker: Callable[[int], Asker], finish: Callable[[int, Pool], Answer],
     turn: Turn,
     is_kept: Callable[[int], bool],
+    goals: Callable[[int], Mapping[str, float] | None],
 ) -> Sequence[Pool]:  # fmt: skip
     """The pools by the ranking model as far as the turn allows, the others as they are, with the reason; all of them
-    where the model fails. `asker` tells who asks by their place, `is_kept` whether their features are, and `finish`
-    makes an answer of a pool."""
+    where the model fails. `asker` tells who asks by their place, `is_kept` whether their features are, `goals` what
+    each goal is worth to them where that is not the ranking's own, and `finish` makes an answer of a pool."""
     places = turn.to_rank(lambda place: finish(place, pools[place].but(RANKING_LATE)))
     found = list(pools)
     if len(places) < len(pools):
@@ -58,7 +59,11 @@ def ordered(
     kept = {number: np.empty((0, 0), np.float32) for number, place in enumerate(places) if is_kept(place)}
     try:
         values = ranking.values(
-            [asker(place) for place in places], [pool.rows for pool in chosen], [pool.found_at for pool in chosen], kept
+            [asker(place) for place in places],
+            [pool.rows for pool in chosen],
+            [pool.found_at for pool in chosen],
+            kept,
+            [goals(place) for place in places],
         )
     except Exception:
         LOGGER.exception("ranking failed, answering in candidate order")

@@ -10,7 +10,7 @@ from services.feed import MARK_BYTES, MOST_SHOWN, Cursor
 _VERSION = b"\x01"
 _TIME_BYTES = 8
 _SEAL_BYTES = 16
-_LEAST_KEY_BYTES = 16
+LEAST_KEY_BYTES = 16
 _HEAD_BYTES = len(_VERSION) + _TIME_BYTES
 # The longest token: 3 bytes are 4 characters.
 MOST_TOKEN_CHARACTERS = -(-4 * (_SEAL_BYTES + _HEAD_BYTES + MARK_BYTES * MOST_SHOWN) // 3)
@@ -21,8 +21,8 @@ class PageTokens:
 
     def __init__(self, key: bytes) -> None:
         """Raises ValueError where the key has less than 16 bytes or more than 64."""
-        if not _LEAST_KEY_BYTES <= len(key) <= keyed.MOST_KEY_BYTES:
-            raise ValueError(f"the key has {len(key)} bytes, it needs {_LEAST_KEY_BYTES} to {keyed.MOST_KEY_BYTES}")
+        if not LEAST_KEY_BYTES <= len(key) <= keyed.MOST_KEY_BYTES:
+            raise ValueError(f"the key has {len(key)} bytes, it needs {LEAST_KEY_BYTES} to {keyed.MOST_KEY_BYTES}")
         self._key = key
 
     def write(self, cursor: Cursor) -> str:

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from services import arrivals, log
 from services.answers import HISTORY_UNAVAILABLE
 from services.candidates import FOUND_BY, Places, Rows, Scores
+from services.cases import Request
 from services.engine import LATE
 from services.features import Features
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Release
 from services.replay import Replay
 from services.sources import Preset

@@ -71,7 +71,12 @@ class Predictions(Rows):
 
     def add(self, event_id: str, answer: Answer) -> None:
         """The items of an answer, best first."""
-        self.write([(event_id, position, *item) for position, item in enumerate(answer.items, start=1)])
+        self.write(
+            [
+                (event_id, position, item.article_id, item.score, item.source)
+                for position, item in enumerate(answer.items, start=1)
+            ]
+        )
 
 
 class ListScores(Rows):

@@ -28,9 +28,11 @@ class Ranking:
         lists: Sequence[Rows],
         found_at: Sequence[Places],
         kept: MutableMapping[int, Floats] | None = None,
+        goals: Sequence[Mapping[str, float] | None] | None = None,
     ) -> Sequence[Scores]:
         """For each asker the values [n] of distinct rows [n] with their places, see `Features.of`; with one call of the
-        model. `kept` gets the features [n, names] of those askers whose places it has."""
+        model. `kept` gets the features [n, names] of those askers whose places it has. `goals`: what each goal is worth
+        to each asker, None where the ranking's own weights count."""
         found = [np.empty(0)] * len(lists)
         filled = [place for place, rows in enumerate(lists) if len(rows)]
         if filled:
@@ -40,7 +42,7 @@ class Ranking:
                 kept.update((place, one) for place, one in zip(filled, features, strict=True) if place in kept)
             given = list(map(self._to_rank, asking, rows, features))
             for place, probabilities in zip(filled, self._ranker.probabilities(given), strict=True):
-                found[place] = value(probabilities, self._weights)
+                found[place] = value(probabilities, (goals and goals[place]) or self._weights)
         return found
 
     def _to_rank(self, asker: Asker, rows: Rows, features: Floats) -> ToRank:

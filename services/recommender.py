@@ -7,33 +7,22 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from services import retrieval
-from services.answers import (
-    FEW_CANDIDATES,
-    HISTORY_UNAVAILABLE,
-    NO_HISTORY,
-    RETRIEVAL_FAILED,
-    UNKNOWN_HISTORY,
-    UNKNOWN_REGION,
-    Answer,
-    Degraded,
-    Item,
-    Pool,
-    Served,
-    items_of,
-)
-from services.candidates import SOURCES, Candidates, Rows, Scores, nowhere
-from services.eligibility import Eligibility, eligibility
-from services.features import Asker, Features
+from services import paging, retrieval, rules
+from services.answers import FEW_CANDIDATES, RETRIEVAL_FAILED, Answer, Degraded, Item, Pool, items_of
+from services.candidates import Candidates, Rows, Scores, Source, nowhere
+from services.cases import Case, Request
+from services.eligibility import eligibility
+from services.features import Features
 from services.filtered import Retrieval
-from services.filters import EVERYTHING, Filter
+from services.finishing import Finishing
 from services.history import History, full_hour, history, of_rows, user_vectors
+from services.merging import Merged
+from services.newest import Newest
 from services.ordering import Turn, Unhurried, ordered
 from services.ranking import Ranking
 from services.release import Release
 from services.sources import PRESETS, Asked, Preset, Sources
 from services.state import State
-from services.store import BEGINNING
 from services.towers import Floats
 from services.traces import span
 from services.users import NOBODY, UNAVAILABLE, Past
@@ -43,39 +32,6 @@ LOGGER = logging.getLogger(__name__)
 
 class UnknownArticleError(LookupError):
     """An article is asked for that the release does not know."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """One question, of `time` (microseconds), when the answer is shown; `recent_article_ids` is oldest first. Where it
-    `is_kept`, the answer tells what it was made from."""
-
-    time: int
-    k: int
-    user_id: str | None = None
-    region_id: str | None = None
-    recent_article_ids: Sequence[str] = ()
-    exclude_article_ids: Sequence[str] = ()
-    filter: Filter = EVERYTHING
-    is_kept: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A request with what the release makes of it: `past` is what is known of the user where the request brings no
-    history, `vector` [vector_dim] the user's, None without a history, and `failed` tells that the model failed."""
-
-    request: Request
-    past: Past
-    history: History
-    eligible: Eligibility
-    vector: Floats | None = None
-    failed: bool = False
-
-    def asker(self) -> Asker:
-        """What the ranking model is told of who asks."""
-        request = self.request
-        return Asker(self.past, self.history.rows, request.region_id, request.time, self.vector)
 
 
 class Recommender:
@@ -99,6 +55,8 @@ class Recommender:
         self.retrieval = Retrieval(release.index, release.vectors, release.catalogue)
         self.sources = Sources(state, release.catalogue, preset, fresh_for) if state else None
         self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
+        self.newest = self.sources.newest if self.sources else Newest(release.catalogue)
+        self._finishing = Finishing(release, state)
         self._ranking = None
         if release.ranking and self.features:
             self._ranking = Ranking(release.ranking, self.features, release.tokens)
@@ -124,11 +82,12 @@ class Recommender:
                     self._ranking,
                     pools,
                     asker=lambda place: cases[place].asker(),
-                    finish=lambda place, pool: self._finish(cases[place], pool),
+                    finish=lambda place, pool: self._finishing.answer(cases[place], pool),
                     turn=turn or Unhurried(len(cases)),
                     is_kept=lambda place: cases[place].request.is_kept,
+                    goals=lambda place: cases[place].goals(),
                 )
-        return [self._finish(case, pool) for case, pool in zip(cases, pools, strict=True)]
+        return [self._finishing.answer(case, pool) for case, pool in zip(cases, pools, strict=True)]
 
     def cases(self, requests: Sequence[Request]) -> Sequence[Case]:
         """The requests with their histories, and the user vectors of those that have one."""
@@ -149,10 +108,10 @@ class Recommender:
         """The candidates of each case before they are ranked."""
         nearest = self._nearest(cases)
         if self.sources is None:
-            found = [Pool.of(model or retrieval.NOTHING) for model in nearest]
+            found: Sequence[Pool] = [Pool.of(model or retrieval.NOTHING) for model in nearest]
         else:
             try:
-                found = list(self._blended(self.sources, cases, nearest))
+                found = self._blended(self.sources, cases, nearest)
             except Exception:
                 LOGGER.exception("blending failed in release %s, answering from popularity", self.release.id)
                 nearest, found = [None] * len(cases), [Pool.of(retrieval.NOTHING)] * len(cases)
@@ -199,7 +158,12 @@ class Recommender:
         else:
             seen += [*past.viewed.tolist(), *past.hidden.tolist()]
             views = History(of_rows(catalogue.known_rows(past.viewed).tolist(), longest), 0)
-        return Case(request, past, views, eligibility(catalogue, seen, request.time, request.filter))
+        eligible = eligibility(catalogue, seen, request.time, request.filter)
+        if request.paging is None:
+            return Case(request, past, views, eligible)
+        pins = request.rules.pins if request.rules else {}
+        front, left = paging.front(request.paging, request.k, request.region_id, pins, eligible, self.newest)
+        return Case(request, past, views, left, front=front)
 
     def _vectors(self, cases: Sequence[Case]) -> Floats:
         histories, regions = [case.history.rows for case in cases], [case.request.region_id for case in cases]
@@ -222,76 +186,65 @@ class Recommender:
         ]
 
     def _wanted(self, case: Case) -> int:
-        return case.request.k if self._ranking is None else max(case.request.k, self._most)
+        """How many candidates are looked for."""
+        request = case.request
+        return (self._least(request) if self._ranking is None else max(request.k, self._most)) + request.further
 
-    def _blended(self, sources: Sources, cases: Sequence[Case], nearest: Sequence[Candidates | None]) -> Iterator[Pool]:
-        """One list of all sources for each case."""
-        if not cases:
-            return
-        merged = sources.merged(
-            [
+    def _least(self, request: Request) -> int:
+        """How many candidates there are to be, if need be popular ones."""
+        return max(request.k, self._most) if request.is_deep else request.k
+
+    def _blended(self, sources: Sources, cases: Sequence[Case], nearest: Sequence[Candidates | None]) -> Sequence[Pool]:
+        """One list of all sources for each case; those of other weights apart."""
+        groups: dict[Sequence[tuple[Source, float]], list[int]] = {}
+        for place, case in enumerate(cases):
+            groups.setdefault(case.request.weights, []).append(place)
+        found = [Pool.of(retrieval.NOTHING)] * len(cases)
+        for weights, places in groups.items():
+            asked = [
                 Asked(
-                    case.history.rows,
-                    case.request.region_id,
-                    case.eligible,
-                    (model or retrieval.NOTHING).rows,
-                    self._wanted(case),
+                    cases[place].history.rows,
+                    cases[place].request.region_id,
+                    cases[place].eligible,
+                    (nearest[place] or retrieval.NOTHING).rows,
+                    self._wanted(cases[place]),
                 )
-                for case, model in zip(cases, nearest, strict=True)
+                for place in places
             ]
-        )
-        for place, count in enumerate(merged.counts.tolist()):
-            yield Pool(
-                merged.rows[place, :count],
-                merged.scores[place, :count],
-                merged.labels[place, :count],
-                merged.found_at[place, :count],
-            )
+            for place, pool in zip(places, _pools(sources.merged(asked, weights)), strict=True):
+                found[place] = pool
+        return found
 
     def _filled(self, case: Case, nearest: Candidates | None, pool: Pool) -> Pool:
-        """The candidates with what is popular behind them, where there are fewer than are asked for."""
+        """The candidates with what is popular behind them, where there are fewer than are asked for, and with what is
+        pinned."""
+        request = case.request
         degraded: Degraded | None = None
         if nearest is None:
             degraded = RETRIEVAL_FAILED
-        elif case.history.rows and len(nearest) < case.request.k:
+        elif case.history.rows and len(nearest) < request.k:
             degraded = FEW_CANDIDATES
-        return dataclasses.replace(pool.followed_by(self._popular(case, pool.rows)), degraded=degraded)
+        pool = pool.followed_by(self._popular(case, pool.rows))
+        if request.paging is not None:
+            article_ids, most = self.release.catalogue.article_ids, max(request.k + 1, self._most)
+            pool = paging.unshown(pool, request.paging, article_ids, most)
+        elif request.rules is not None:
+            pool = pool.followed_by(rules.unfound_pins(pool, request.k, request.rules, case.eligible))
+        return dataclasses.replace(pool, degraded=degraded)
 
     def _popular(self, case: Case, rows: Rows) -> Sequence[Candidates]:
         """What is popular, where there are fewer than are asked for."""
-        missing = case.request.k - len(rows)
+        missing = self._least(case.request) + case.request.further - len(rows)
         if missing <= 0:
             return []
         return self.release.popularity.fill(missing, case.request.region_id, case.eligible.without(rows))
 
-    def _finish(self, case: Case, pool: Pool) -> Answer:
-        article_ids = self.release.catalogue.article_ids
-        k = case.request.k
-        found = zip(pool.rows[:k].tolist(), pool.scores[:k].tolist(), pool.labels[:k].tolist(), strict=True)
-        items = [Item(article_ids[row], score, SOURCES[label]) for row, score, label in found]
-        answer = Answer(items, self._degraded(case, pool), case.history.unknown, self.release.id)
-        if not case.request.is_kept:
-            return answer
-        views, position = (
-            [article_ids[row] for row in case.history.rows],
-            self.state.position if self.state else BEGINNING,
-        )
-        return dataclasses.replace(answer, served=Served(position, views, pool.features(len(items))))
 
-    def _degraded(self, case: Case, pool: Pool) -> Degraded | None:
-        if pool.degraded == RETRIEVAL_FAILED:
-            return RETRIEVAL_FAILED
-        if case.past is UNAVAILABLE:
-            return HISTORY_UNAVAILABLE
-        if not case.history.rows:
-            return UNKNOWN_HISTORY if case.request.recent_article_ids else NO_HISTORY
-        if pool.degraded:
-            return pool.degraded
-        return None if self._knows_region(case.request.region_id) else UNKNOWN_REGION
-
-    def _knows_region(self, region_id: str | None) -> bool:
-        return (
-            region_id is None
-            or region_id in self.release.popularity.regions
-            or region_id in self.release.catalogue.region.place_of
+def _pools(merged: Merged) -> Iterator[Pool]:
+    for place, count in enumerate(merged.counts.tolist()):
+        yield Pool(
+            merged.rows[place, :count],
+            merged.scores[place, :count],
+            merged.labels[place, :count],
+            merged.found_at[place, :count],
         )

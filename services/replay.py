@@ -26,6 +26,7 @@ from services.asking import (
     ShownArticles,
 )
 from services.candidates import Rows
+from services.cases import Request
 from services.catalogue import NEVER, UNKNOWN
 from services.cores import available_cores
 from services.examples import Examples
@@ -34,7 +35,7 @@ from services.log import Log, LogError
 from services.outcomes import Outcomes
 from services.predictions import ListScores, Predictions
 from services.questions import Mask, Sample, ShownLists
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Release
 from services.rollout import open_release
 from services.sources import PRESETS

@@ -14,9 +14,8 @@ from services.batcher import OverloadedError
 from services.bodies import JsonRoute
 from services.direct import DirectRoute
 from services.engine import Engine
-from services.filters import EVERYTHING, Filter
-from services.live import HOUR, MINUTE
 from services.readiness import NotReady
+from services.requested import places, question
 from services.traces import span
 
 CANDIDATE_ORDER = "candidate order: the ranking stage needs a store and a release that has a ranking model"
@@ -46,18 +45,9 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     the service knows of `user_id`. Who has none is answered from what is viewed now, what is new and what is popular.
     """
     engine = ready_engine(request)
-    moment = now(request)
-    question = recommender.Request(
-        time=moment,
-        k=body.k,
-        user_id=body.user_id,
-        region_id=body.region_id,
-        recent_article_ids=body.recent_article_ids or (),
-        exclude_article_ids=body.exclude_article_ids or (),
-        filter=_filter(body, engine, moment),
-    )
+    asked = question(request, body, engine, now(request))
     try:
-        answer = await engine.recommend(question)
+        answer = await engine.recommend(asked)
     except OverloadedError as error:
         raise unavailable(request, str(error)) from error
     request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
@@ -65,12 +55,9 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
         told = {
             "request_id": request.state.request_id,
             "release_id": answer.release_id,
-            "variant": None,
+            "variant": asked.variant,
             "degraded": answer.degraded,
-            "items": [
-                {"article_id": item.article_id, "score": item.score, "position": place, "source": item.source}
-                for place, item in enumerate(answer.items, start=1)
-            ],
+            "items": places(answer.items),
         }
         return Response(to_json(told), media_type="application/json")
 
@@ -145,30 +132,6 @@ async def version(request: Request) -> schemas.Version:
 def metrics(request: Request) -> Response:
     """Prometheus figures: requests, latency, degraded answers, unknown articles, the release."""
     return Response(request.app.state.metrics.exposition(_release_id(request)), media_type=CONTENT_TYPE_LATEST)
-
-
-def _filter(body: schemas.RecommendationRequest, engine: Engine, time: int) -> Filter:
-    """`time` in microseconds, from which ages count."""
-    asked = body.filters
-    if asked is None:
-        return EVERYTHING
-    regions = set(asked.region_ids or ())
-    if asked.near and body.region_id is not None:
-        regions |= {body.region_id, *engine.recommender.release.neighbours.get(body.region_id, {})}
-    # To the minute, so that requests of one minute share what is kept of a filter.
-    since = None if asked.max_age_hours is None else (time - round(asked.max_age_hours * HOUR)) // MINUTE * MINUTE
-    return Filter(
-        region_ids=tuple(sorted(regions)) if asked.region_ids or asked.near else None,
-        category_ids=_names(asked.category_ids),
-        seller_ids=_names(asked.seller_ids),
-        price_min=asked.price_min,
-        price_max=asked.price_max,
-        created_after=since,
-    )
-
-
-def _names(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if given is None else tuple(sorted(set(given)))
 
 
 def unavailable(request: Request, reason: str) -> HTTPException:

@@ -5,7 +5,7 @@ What wins: exclusion, done before, then pins, caps, diversity, and exploration l
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field
@@ -20,6 +20,7 @@ from services.eligibility import Eligibility
 from services.ranker import GOALS
 from services.towers import Floats
 
+Pinned = TypeVar("Pinned", bound=Mapping[str, int])
 Capped = Literal["seller", "category"]
 Goal = Literal["view", "dwell", "like", "chat"]
 
@@ -28,7 +29,8 @@ _REASONS_OF = [
 ]
 
 
-def _distinct(pins: Mapping[str, int]) -> Mapping[str, int]:
+def distinct(pins: Pinned) -> Pinned:
+    """The same pins; raises ValueError where two have one position."""
     article_at: dict[int, str] = {}
     for article_id, position in pins.items():
         if position in article_at:
@@ -50,6 +52,10 @@ MOST = 1_000_000
 Whole = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 Weight = Annotated[float, Field(strict=True, ge=0, le=MOST)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Goals = Annotated[Mapping[Goal, Weight], AfterValidator(_some_positive)]
+Exploration = Annotated[float, Field(strict=True, ge=0, le=0.5)]
+Temperature = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Uniform = Annotated[float, Field(strict=True, ge=1e-6, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -65,16 +71,16 @@ class Rules:
     of equal chances.
     """
 
-    pins: Annotated[Mapping[Annotated[str, Field(min_length=1)], Whole], AfterValidator(_distinct)] = dataclasses.field(
+    pins: Annotated[Mapping[Annotated[str, Field(min_length=1)], Whole], AfterValidator(distinct)] = dataclasses.field(
         default_factory=dict
     )
     caps: Mapping[Capped, Whole] = dataclasses.field(default_factory=dict)
     strict_caps: Annotated[bool, Field(strict=True)] = False
     diversity: Share = 0.0
-    goals: Annotated[Mapping[Goal, Weight], AfterValidator(_some_positive)] = dataclasses.field(default_factory=dict)
-    exploration: Annotated[float, Field(strict=True, ge=0, le=0.5)] = 0.0
-    temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 0.2
-    uniform: Annotated[float, Field(strict=True, ge=1e-6, le=1)] = 0.1
+    goals: Goals = dataclasses.field(default_factory=dict)
+    exploration: Exploration = 0.0
+    temperature: Temperature = 0.2
+    uniform: Uniform = 0.1
 
     @property
     def arranges(self) -> bool:
@@ -87,7 +93,7 @@ class Rules:
         return bool(self.caps) or self.diversity > 0 or self.exploration > 0
 
     @property
-    def weights(self) -> Mapping[str, float] | None:
+    def weights(self) -> dict[str, float] | None:
         """Of all goals; None where the service's own count."""
         return dict.fromkeys(GOALS, 0.0) | {**self.goals} if self.goals else None
 
@@ -131,7 +137,7 @@ def apply(pool: Pool, k: int, rules: Rules, catalogue: Catalogue, vectors: Float
         pool.rows[places],
         pool.scores[places],
         pool.labels[places],
-        np.minimum(placed.propensities, 1.0),
+        np.minimum(placed.propensities, 1.0) if rules.exploration else placed.propensities,
         [_REASONS_OF[bits] for bits in placed.reasons.tolist()],
     )
 

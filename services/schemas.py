@@ -1,12 +1,16 @@
 """Decides what HTTP requests and answers look like; every limit on input is here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from services.answers import Degraded
+from services.arranging import Reason
 from services.candidates import Source
+from services.feed import Origin
+from services.pages import MOST_TOKEN_CHARACTERS
+from services.rules import Capped, Exploration, Goals, Share, Temperature, Uniform, Whole, distinct
 
 MAX_K = 200
 DEFAULT_K = 20
@@ -16,21 +20,16 @@ MAX_NAMES = 100
 MAX_AGE_HOURS = 24.0 * 366 * 10
 
 
-def _refuse(value: Any) -> None:
-    if value is not None:
-        raise ValueError("not supported by this version")
-
-
 # No control character; compiled, since a history has many ids.
 ID = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=ID)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 K = Annotated[int, Field(ge=1, le=MAX_K)]
-NotSupported = Annotated[Any, BeforeValidator(_refuse)]
 
 
 Names = Annotated[list[Id], Field(min_length=1, max_length=MAX_NAMES)]
 Price = Annotated[FiniteFloat, Field(ge=0)]
+Pins = Annotated[dict[Id, Whole], Field(max_length=MAX_K), AfterValidator(distinct)]
 
 
 class Filters(BaseModel):
@@ -53,6 +52,26 @@ class Filters(BaseModel):
         return self
 
 
+class RequestRules(BaseModel):
+    """What one answer is to look like, see docs/rules.md. A field that is given takes the place of the whole field of
+    the service's rules, null and what is absent leave it as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    pins: Pins | None = Field(None, description="Positions from 1 of articles, one article a position.")
+    caps: dict[Capped, Whole] | None = Field(None, description="The most articles of one seller or category.")
+    strict_caps: bool | None = Field(None, description="true: rather fewer articles than more than a cap allows.")
+    diversity: Share | None = Field(None, description="The weight of being unlike what stands above.")
+    goals: Goals | None = Field(None, description="What a view, and each further goal after it, is worth.")
+    exploration: Exploration | None = Field(None, description="The share of positions whose article is drawn.")
+    temperature: Temperature | None = Field(None, description="How far draws stray from the best.")
+    uniform: Uniform | None = Field(None, description="The part of the draws in which all have the same chance.")
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are to be otherwise."""
+        return {name: told for name, told in self if told is not None}
+
+
 class RecommendationRequest(BaseModel):
     """Who asks, from where, after viewing what."""
 
@@ -72,7 +91,8 @@ class RecommendationRequest(BaseModel):
     k: K = Field(DEFAULT_K, description="How many articles; fewer come back only when there are no more on offer.")
     exclude_article_ids: Ids | None = Field(None, description="Articles that must not be recommended.")
     filters: Filters | None = Field(None, description="Limits the answer; each source searches within it.")
-    explain: NotSupported = Field(None, description="Not supported by this version: anything but null is refused.")
+    rules: RequestRules | None = Field(None, description="What is to be otherwise than in the rules of the service.")
+    explain: bool | None = Field(None, description="true: each item tells why it is there.")
 
     @model_validator(mode="after")
     def _near_something(self) -> Self:
@@ -90,14 +110,58 @@ class RecommendedArticle(BaseModel):
     source: Source
 
 
-class Recommendations(BaseModel):
-    """The answer to a recommendation request, best first."""
+class ArrangedArticle(RecommendedArticle):
+    """One place of an answer that rules may have arranged."""
 
+    propensity: float | None = Field(
+        None, gt=0, le=1, description="How probable it was to stand here; absent where nothing is explored."
+    )
+    reasons: Sequence[Reason] | None = Field(
+        None, description="Which rules put it here, none where it is the best that was left; with explain only."
+    )
+    found_by: Mapping[Source, int] | None = Field(
+        None, description="The sources that found it, with its place from 1 in the list of each; with explain only."
+    )
+
+
+class FeedArticle(ArrangedArticle):
+    """One place of a page of the feed."""
+
+    origin: Origin
+
+
+class _Answer(BaseModel):
     request_id: str
     release_id: str
-    variant: str | None = Field(None, description="Arm of an experiment; there are none yet.")
+    variant: str | None = Field(description="The arms of experiments, name:arm with commas; null without any.")
     degraded: Degraded | None = Field(description="Why the answer is not the best possible one; null if it is.")
+
+
+class Recommendations(_Answer):
+    """The answer to a recommendation request, best first."""
+
+    items: Sequence[ArrangedArticle]
+
+
+class PlainRecommendations(_Answer):
+    """The same where there are neither rules nor reasons."""
+
     items: Sequence[RecommendedArticle]
+
+
+class FeedRequest(RecommendationRequest):
+    """Who asks, from where, and which page."""
+
+    page_token: Annotated[str, Field(max_length=MOST_TOKEN_CHARACTERS)] | None = Field(
+        None, description="next_page_token of the page before; null for the first page."
+    )
+
+
+class FeedPage(_Answer):
+    """A page of the feed, first position first."""
+
+    items: Sequence[FeedArticle]
+    next_page_token: str | None = Field(description="For the next page; null where there is none.")
 
 
 class SimilarArticles(BaseModel):

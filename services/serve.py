@@ -9,7 +9,7 @@ from services.sources import PRESETS
 from services.times import micros_of
 
 FLAGS = (
-    "releases", "release", "store", "preset", "host", "port", "threads", "keys", "no_keys", "protect_metrics",
+    "releases", "release", "store", "preset", "rules", "host", "port", "threads", "keys", "no_keys", "protect_metrics",
     "log_format",
 )  # fmt: skip
 
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", metavar="PATH", help="serve this release, whatever CURRENT says")
     parser.add_argument("--store", metavar="URL", help="log and histories: sqlite:///FILE or redis://HOST:PORT/NUMBER")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="kind of logs (that of the release)")
+    parser.add_argument("--rules", metavar="PATH", help="rules, slots of the feed and experiments, TOML or JSON")
     parser.add_argument("--as-of", metavar="TIME", help="the time to begin at (ISO): to serve logs of the past")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")

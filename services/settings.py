@@ -18,10 +18,10 @@ class Settings(BaseSettings):
     refused, and whose ranking would end after `deadline_ms` gets the candidates in their order. `store` is the URL of
     the log and the histories, without which there are no events and no ranking; `log_answers` is the share of the
     answers that are kept in it with their features, `snapshot_seconds` and `snapshot_records` say when a snapshot of
-    what is viewed now is due. `preset` is the kind of logs, that of the release when not given. CURRENT is looked at
-    every `poll_seconds`. `keys` is the key file; `per_second` and `burst` limit each key that has no limit of its own,
-    or each client address where there are no keys. `trusted_proxies` are the addresses, by commas, whose
-    X-Forwarded-For is believed.
+    what is viewed now is due. `preset` is the kind of logs, that of the release when not given, `rules` the rules file.
+    CURRENT is looked at every `poll_seconds`. `keys` is the key file; `per_second` and `burst` limit each key that has
+    no limit of its own, or each client address where there are no keys. `trusted_proxies` are the addresses, by commas,
+    whose X-Forwarded-For is believed.
 
     Raises ValidationError (a ValueError) for a missing release, a value out of range, or an address that is open to
     others without a decision about keys.
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     snapshot_records: int = Field(default=100_000, ge=1)
     store: str | None = None
     preset: Literal["marketplace", "news", "shop-history"] | None = None
+
+    rules: str | None = None
 
     keys: str | None = None
     no_keys: bool = False

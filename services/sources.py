@@ -89,17 +89,20 @@ class Sources:
         """What is viewed now may be as it was so many microseconds before an answer, where events came since."""
         self._tops = _Tops(state.live, fresh_for)
         self._state, self._catalogue, self.newest = state, catalogue, Newest(catalogue)
-        weights = [preset.weights[source] for source in FOUND_BY]
-        self._blending = merging.Blending(np.array(weights), float(preset.rank_offset))
+        self._preset, self._blending = preset, _blending(preset, preset.weights)
         self._parts = np.array(preset.followed)
 
-    def merged(self, asked: Sequence[Asked]) -> Merged:
-        """The candidates of each; what a list lacks because it was cut short is looked for again."""
+    def merged(self, asked: Sequence[Asked], weights: Sequence[tuple[Source, float]] = ()) -> Merged:
+        """The candidates of each; what a list lacks because it was cut short is looked for again. `weights` take the
+        place of the preset's."""
+        blending = self._blending
+        if weights:
+            blending = _blending(self._preset, {**self._preset.weights, **dict(weights)})
         most = max(len(one.eligible.excluded) for one in asked)
         depth = max(one.wanted for one in asked) + most + MARGIN
         while True:
             lists = self._lists(asked, depth)
-            merged = self._merge(asked, lists)
+            merged = self._merge(asked, lists, blending)
             cut = np.array([[len(rows) == depth for rows in lists_of] for lists_of in lists])
             short = merged.sizes < np.array([one.wanted for one in asked])[:, None]
             short[:, FOUND_BY.index(TWO_TOWER)] = False
@@ -126,7 +129,7 @@ class Sources:
             for one in asked
         ]
 
-    def _merge(self, asked: Sequence[Asked], lists: Sequence[Sequence[Rows]]) -> Merged:
+    def _merge(self, asked: Sequence[Asked], lists: Sequence[Sequence[Rows]], blending: merging.Blending) -> Merged:
         flat: list[Rows] = [rows for lists_of in lists for rows in lists_of]
         ends = np.cumsum([len(rows) for rows in flat]).reshape(len(asked), len(FOUND_BY))
         starts = ends - np.array([len(rows) for rows in flat]).reshape(ends.shape)
@@ -145,9 +148,13 @@ class Sources:
                 np.array([one.eligible.time for one in asked], np.int64),
                 *joined(excluded),
             ),
-            self._blending,
+            blending,
             np.array([one.wanted for one in asked], np.int64),
         )
+
+
+def _blending(preset: Preset, weights: Mapping[Source, float]) -> merging.Blending:
+    return merging.Blending(np.array([weights[source] for source in FOUND_BY]), float(preset.rank_offset))
 
 
 class _Kept(NamedTuple):

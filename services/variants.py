@@ -11,7 +11,6 @@ from pydantic.dataclasses import dataclass
 from services import keyed
 from services.candidates import FOUND_BY, Source
 from services.rules import Rules
-from services.sources import Preset
 
 HOLDOUT = "holdout"
 _FORBID = ConfigDict(extra="forbid")
@@ -100,11 +99,11 @@ class Experiment:
 @dataclasses.dataclass(frozen=True)
 class Variant:
     """What one request is answered with: `label` names the arms, "experiment:arm" with commas between, None without an
-    experiment."""
+    experiment; `rules` are fields of Rules, and `weights` of sources take the place of the preset's."""
 
-    label: str | None
-    rules: Rules
-    preset: Preset
+    label: str | None = None
+    rules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: tuple[tuple[Source, float], ...] = ()
 
 
 class Experiments:
@@ -116,16 +115,17 @@ class Experiments:
         _refuse_shared("two experiments change", [_touched(one) for one in experiments])
         self._experiments = sorted(experiments, key=lambda one: one.name)
 
-    def assign(self, user_id: str | None, request_id: str, rules: Rules, preset: Preset) -> Variant:
-        """The arms of one request, and the rules and the preset with what they change."""
+    def __len__(self) -> int:
+        return len(self._experiments)
+
+    def assign(self, user_id: str | None, request_id: str) -> Variant:
+        """The arms of one request, and what is different there."""
         arms = [(one, one.arm(user_id, request_id)) for one in self._experiments]
         overrides = [one.overrides[arm] for one, arm in arms if arm in one.overrides]
-        fields = {field: told for override in overrides for field, told in override.rules.items()}
-        weights = {source: weight for override in overrides for source, weight in override.weights.items()}
         return Variant(
             ",".join(f"{one.name}:{arm}" for one, arm in arms) or None,
-            dataclasses.replace(rules, **fields) if fields else rules,
-            dataclasses.replace(preset, weights={**preset.weights, **weights}) if weights else preset,
+            {field: told for override in overrides for field, told in override.rules.items()},
+            tuple(sorted((source, weight) for override in overrides for source, weight in override.weights.items())),
         )
 
 

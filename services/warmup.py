@@ -1,10 +1,14 @@
 """Decides whether a loaded release answers as it did when it was built; only then may it be served."""
 
+import dataclasses
+
 import numpy as np
 
+from services.cases import Request
 from services.history import history, user_vectors
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Release, ReleaseError
+from services.rules import Rules
 
 TOLERANCE = 1e-4
 
@@ -32,7 +36,9 @@ def answer_once(recommender: Recommender) -> None:
     release = recommender.release
     if len(release.catalogue):
         latest = release.warmup[-1]["time"] if release.warmup else 0
-        recommender.answer(Request(time=latest, k=20, recent_article_ids=release.catalogue.article_ids[:1]))
+        told = Request(time=latest, k=20, recent_article_ids=release.catalogue.article_ids[:1])
+        for one in (None, Rules(caps={"seller": 2}, diversity=0.1, exploration=0.1)):
+            recommender.answer(dataclasses.replace(told, rules=one))
 
 
 def _difference(

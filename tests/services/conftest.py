@@ -79,15 +79,15 @@ def recommender(loaded: Release) -> Recommender:
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Iterator[Callable[[pathlib.Path], Server]]:
-    """Starts `python -m services serve` on a free port; every server is stopped at the end."""
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Starts `python -m services serve` with further flags on a free port; every server is stopped at the end."""
     started: list[Server] = []
 
-    def start(folder: pathlib.Path) -> Server:
+    def start(folder: pathlib.Path, *flags: str) -> Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "services", "serve", "--releases", str(folder), "--port", str(port)]
+        command = [sys.executable, "-m", "services", "serve", "--releases", str(folder), "--port", str(port), *flags]
         environment = {
             **os.environ,
             "NEARFEED_COMMIT": "abc123",

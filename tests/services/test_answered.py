@@ -16,11 +16,15 @@ from prometheus_client import CollectorRegistry
 from services import rows
 from services.answered import Answered, AnswerLog
 from services.answers import Answer, Item, Served
+from services.cases import Request
 from services.engine import Engine
 from services.features import Features
+from services.feed import Cursor
+from services.paging import Paging
 from services.ranker import ToRank
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Release
+from services.rules import Rules
 from services.sqlite_store import SqliteStore
 from services.state import Event, State
 from services.store import Logged, StoreError
@@ -112,6 +116,26 @@ def test_a_history_of_the_store_is_the_users(loaded: Release, store: SqliteStore
     assert (second["history"], second["history_of"], second["degraded"]) == ([], "user", "no_history")
     # Nothing is ranked, so there are no features.
     assert [one["features"] for one in first["candidates"]] == [[], []]
+
+
+def test_what_was_explored_and_pages_are_told_too(
+    loaded: Release, store: SqliteStore, registry: CollectorRegistry
+) -> None:
+    """Nothing of a page has features: most of it was not ranked."""
+    recommender = Recommender(dataclasses.replace(loaded, ranking=Backwards()), State())
+    answers = AnswerLog(store, 1.0, registry)
+    explored = dataclasses.replace(QUESTION, rules=Rules(exploration=0.5, pins={"d": 1}), variant="one:new")
+    paged = dataclasses.replace(QUESTION, paging=Paging(Cursor(MIDNIGHT), frozenset({2})))
+    told = asked(recommender, answers, explored, paged)
+    answers.close()
+    first, second = written(store)
+    assert first["variant"] == "one:new"
+    for row, answer in zip((first, second), told, strict=True):
+        assert [one["article_id"] for one in row["candidates"]] == [item.article_id for item in answer.items]
+        assert [one["propensity"] for one in row["candidates"]] == [item.propensity for item in answer.items]
+    assert [one["propensity"] for one in first["candidates"]] == [1, pytest.approx(told[0].items[1].propensity)]
+    assert {len(one["features"]) for one in first["candidates"]} == {len(Features.names())}
+    assert ([one["features"] for one in second["candidates"]], second["variant"]) == ([[], []], None)
 
 
 def test_a_share_of_none_keeps_none(loaded: Release, store: SqliteStore, registry: CollectorRegistry) -> None:

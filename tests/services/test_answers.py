@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.candidates import Candidates
+from services.cases import Request
 from services.growing import Grown
 from services.popularity import Popularity
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Dimensions, Release
 from tests.services.tiny import plain_catalogue
 

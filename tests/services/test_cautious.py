@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from services.cases import Request
 from services.cautious import CautiousUsers
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.redis_store import RedisStore
 from services.registry import Registry
 from services.release import Release

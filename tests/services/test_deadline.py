@@ -14,10 +14,11 @@ import pytest
 
 from services.answers import Answer
 from services.batcher import OverloadedError
+from services.cases import Request
 from services.deadline import Asked, Limits, Pace, Timely
 from services.engine import Engine
 from services.ranker import ToRank
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Release
 from services.state import State
 from services.towers import Floats

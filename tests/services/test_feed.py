@@ -14,14 +14,23 @@ ARTICLES = string.ascii_letters
 FIRST = Cursor(1_000)
 
 
-def blended(newest: str, recommended: str, slots: tuple[int, ...] = (2, 4), k: int = 5, cursor: Cursor = FIRST) -> Page:
+def blended(
+    newest: str,
+    recommended: str,
+    slots: tuple[int, ...] = (2, 4),
+    k: int = 5,
+    cursor: Cursor = FIRST,
+    pinned: dict[int, str] | None = None,
+) -> Page:
     rows = [np.array([ARTICLES.index(article) for article in listed], np.int64) for listed in (newest, recommended)]
-    return feed.page(rows[0], rows[1], slots, k, cursor, ARTICLES)
+    pins = {position: ARTICLES.index(article) for position, article in (pinned or {}).items()}
+    return feed.page(rows[0], rows[1], slots, k, cursor, ARTICLES, pins)
 
 
 def told(page: Page) -> str:
-    """Articles, those that are recommended with a star."""
-    stars = ["*" if origin == "recommended" else "" for origin in page.origins]
+    """Articles, those that are recommended with a star, those that are pinned with a plus."""
+    signs = {"newest": "", "recommended": "*", "pinned": "+"}
+    stars = [signs[origin] for origin in page.origins]
     return " ".join(ARTICLES[row] + star for row, star in zip(page.rows, stars, strict=True))
 
 
@@ -38,6 +47,15 @@ def test_one_list_takes_the_place_of_the_other() -> None:
     assert told(blended("a", "wxyz")) == "a w* x* y* z*"
     assert told(blended("abcdef", "x")) == "a x* b c d"
     assert told(blended("", "x", k=1)) == "x*"
+
+
+def test_pins_take_positions_from_both_lists() -> None:
+    """Where there are too few others they stand at the end, in their order; behind the page they have no effect."""
+    assert told(blended("abcd", "wx", pinned={2: "z", 3: "y"})) == "a z+ y+ w* b"
+    assert told(blended("a", "", pinned={5: "z", 3: "y", 6: "v"})) == "a y+ z+"
+    page = blended("abcdef", "", k=2, pinned={1: "z"})
+    assert page.following is not None
+    assert told(blended("zab", "", k=5, cursor=page.following)) == "b"
 
 
 def test_what_there_is_where_there_is_no_more() -> None:

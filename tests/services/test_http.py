@@ -76,7 +76,7 @@ BAD: list[tuple[Any, str, str]] = [
     ({"filters": {"max_age_hours": 0}}, "filters.max_age_hours", "greater than 0"),
     ({"filters": {"near": True}}, "body", "no region_id to be near to"),
     ({"filters": {"colour": "red"}}, "filters.colour", "not permitted"),
-    ({"explain": False}, "explain", "not supported by this version"),
+    ({"explain": "yes"}, "explain", "valid boolean"),
     ({"colour": "red"}, "colour", "not permitted"),
     ([], "body", "valid dictionary"),
     ("a", "body", "valid dictionary"),
@@ -255,6 +255,7 @@ def test_openapi_describes_all_calls(app: FastAPI, call: Call) -> None:
     document = call(app, "GET", "/openapi.json").json()
     assert set(document["paths"]) == {
         PATH,
+        "/v1/feed",
         "/v1/events",
         "/v1/users/{user_id}",
         "/v1/articles/{article_id}/similar",
@@ -276,6 +277,7 @@ def test_openapi_describes_all_calls(app: FastAPI, call: Call) -> None:
         "k",
         "exclude_article_ids",
         "filters",
+        "rules",
         "explain",
     }
     assert fields["k"] == fields["k"] | {"default": 20, "minimum": 1, "maximum": 200}

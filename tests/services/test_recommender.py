@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from services.answers import Answer
+from services.cases import Request
 from services.growing import Grown
-from services.recommender import Recommender, Request, UnknownArticleError
+from services.recommender import Recommender, UnknownArticleError
 from services.release import Release
 from services.state import State
 from tests.services.tiny import DAY, HOUR, MIDNIGHT, TREE, BrokenTower

@@ -64,7 +64,7 @@ class Kept:
         self.answers: dict[str, list[tuple[Any, ...]]] = {}
 
     def add(self, event_id: str, answer: Any) -> None:
-        self.answers[event_id] = [tuple(item) for item in answer.items]
+        self.answers[event_id] = [(item.article_id, item.score, item.source) for item in answer.items]
 
 
 def played(release: Release, logs: str, k: int = 4) -> replay.Replay:

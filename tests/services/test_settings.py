@@ -48,8 +48,8 @@ def test_flags_of_serve_reach_the_settings() -> None:
     serve.add_arguments(parser)
     args = parser.parse_args(["--releases", "r", "--port", "1", "--host", "::1", "--threads", "3"])
     assert {flag: getattr(args, flag) for flag in serve.FLAGS} == {
-        "releases": "r", "release": None, "store": None, "preset": None, "port": 1, "host": "::1", "threads": 3,
-        "keys": None, "no_keys": None, "protect_metrics": None, "log_format": None,
+        "releases": "r", "release": None, "store": None, "preset": None, "rules": None, "port": 1, "host": "::1",
+        "threads": 3, "keys": None, "no_keys": None, "protect_metrics": None, "log_format": None,
     }  # fmt: skip
 
 

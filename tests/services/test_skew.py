@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from services import release, skew
 from services.answered import AnswerLog
+from services.cases import Request
 from services.engine import Engine
 from services.parity import differences
 from services.ranker import ToRank
-from services.recommender import Recommender, Request
+from services.recommender import Recommender
 from services.release import Release
 from services.sources import PRESETS
 from services.sqlite_store import SqliteStore

@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.rules import Rules
-from services.sources import Preset
-from services.variants import Experiment, Experiments
+from services.variants import Experiment, Experiments, Variant
 
 USERS = [f"user {number}" for number in range(20_000)]
-PRESET = Preset({"two_tower": 1.0, "viewed_now": 0.5})
 
 
 def experiment(name: str = "ranking", **told: Any) -> Experiment:
@@ -45,7 +42,7 @@ def test_another_experiment_moves_nobody() -> None:
     alone = Experiments([experiment()])
     both = Experiments([experiment("another"), experiment()])
     for user in USERS[:200]:
-        before, after = (found.assign(user, "r", Rules(), PRESET).label for found in (alone, both))
+        before, after = (found.assign(user, "r").label for found in (alone, both))
         assert before is not None
         assert after is not None
         assert after.split(",")[1] == before
@@ -86,19 +83,17 @@ def test_the_order_in_which_arms_are_written_does_not_matter() -> None:
 def test_an_arm_changes_rules_and_weights() -> None:
     new = {"rules": {"diversity": 0.3}, "weights": {"viewed_now": 0.9}}
     running = Experiments([experiment(arms={"control": 0, "new": 100}, overrides={"new": new})])
-    found = running.assign("u", "r", Rules(caps={"seller": 2}, diversity=0.1), PRESET)
-    assert found.label == "ranking:new"
-    assert found.rules == Rules(caps={"seller": 2}, diversity=0.3)
-    assert found.preset == Preset({"two_tower": 1.0, "viewed_now": 0.9})
+    found = running.assign("u", "r")
+    assert found == Variant("ranking:new", {"diversity": 0.3}, (("viewed_now", 0.9),))
 
 
 def test_control_and_holdout_change_nothing() -> None:
     new = {"rules": {"diversity": 0.3}}
     for told in ({"arms": {"control": 100, "new": 0}}, {"holdout": 100}):
-        found = Experiments([experiment(**told, overrides={"new": new})]).assign("u", "r", Rules(), PRESET)
-        assert (found.rules, found.preset) == (Rules(), PRESET)
+        found = Experiments([experiment(**told, overrides={"new": new})]).assign("u", "r")
+        assert (found.rules, found.weights) == ({}, ())
     assert found.label == "ranking:holdout"
-    assert Experiments().assign("u", "r", Rules(), PRESET).label is None
+    assert Experiments().assign("u", "r") == Variant()
 
 
 @pytest.mark.parametrize(
