@@ -100,6 +100,10 @@ class Features:
     def of(self, askers: Sequence[Asker], lists: Sequence[Rows], found_at: Sequence[Places]) -> Sequence[Floats]:
         """For each asker [n, names] for distinct rows [n] and their places in the lists of the sources, [n, FOUND_BY];
         after all events so far."""
+        return np.split(self.flat(askers, lists, found_at), np.cumsum([len(rows) for rows in lists])[:-1])
+
+    def flat(self, askers: Sequence[Asker], lists: Sequence[Rows], found_at: Sequence[Places]) -> Floats:
+        """The same of all lists one behind the other, [n, names]."""
         ends = np.cumsum([len(rows) for rows in lists])
         rows = np.concatenate([np.empty(0, np.int64), *lists])
         times = [asker.time for asker in askers]
@@ -114,10 +118,9 @@ class Features:
         totals = np.array(self._state.live.totals("view"), np.int64)
         catalogue = self._catalogue
         articles = columns.Articles(catalogue.log_price, catalogue.created, catalogue.matched)
-        found = columns.fill(
+        return columns.fill(
             articles, self._askers(askers), told, self._state.transitions.followers, totals, self._distances.far
         )
-        return np.split(found, ends[:-1])
 
     def _scores(self, asker: Asker, rows: Rows) -> Floats:
         return np.zeros(len(rows), np.float32) if asker.vector is None else self._vectors.values[rows] @ asker.vector

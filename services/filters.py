@@ -79,6 +79,8 @@ class Bounds(NamedTuple):
 
 def bounds(filters: Sequence[Filter], catalogue: Catalogue) -> Bounds:
     """The same rules as `Filter.mask`."""
+    if all(one == EVERYTHING for one in filters):
+        return _unbounded(len(filters))
     parts: list[Rows] = []
     unlimited = np.zeros((len(filters), 3), np.bool_)
     for answer, one in enumerate(filters):
@@ -93,6 +95,11 @@ def bounds(filters: Sequence[Filter], catalogue: Catalogue) -> Bounds:
     return Bounds(
         flat, np.where(unlimited, ALL, starts), ends, prices[:, 0].copy(), prices[:, 1].copy(), np.array(created)
     )
+
+
+def _unbounded(answers: int) -> Bounds:
+    everywhere, no_limit = np.full((answers, 3), ALL), np.full(answers, np.nan)
+    return Bounds(np.empty(0, np.int64), everywhere, everywhere, no_limit, no_limit, np.full(answers, EVER))
 
 
 def places(column: Coded, names: tuple[str, ...]) -> Rows:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.catalogue import Catalogue
+from services.padding import padded
 from services.release import Release
 from services.towers import Floats
 
@@ -40,9 +41,7 @@ def user_vectors(
     Histories are padded to [batch, history, token_dim], so that the model always sees one shape.
     """
     sizes = release.dimensions
-    tokens = np.zeros((len(histories), sizes.history, sizes.token_dim), np.float32)
-    for padded, rows in zip(tokens, histories, strict=True):
-        padded[: len(rows)] = release.tokens.values[np.asarray(rows, dtype=np.int64)]
+    tokens = padded(release.tokens.values, histories, sizes.history)
     lengths = np.array([len(rows) for rows in histories], np.int32)
     return release.towers.user_vectors(tokens, lengths, [region or "" for region in regions], np.array(times, np.int64))
 

@@ -1,13 +1,12 @@
 """Decides, compiled, which candidates an answer has: what its sources found and it may hold, blended into one list."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from services.candidates import FOUND_BY, NOT_FOUND, Mask, Places, Rows, Scores
+from services.candidates import FOUND_BY, NOT_FOUND, Places, Rows, Scores
 from services.compiled import compiled
-from services.filters import ALL, EVER, Bounds
+from services.gates import Gate, Rules, gate_of, may_hold
 from services.scratch import Noted, Scratch
 from services.transitions import Followers, successors
 
@@ -22,22 +21,6 @@ class Found(NamedTuple):
     rows: Rows
     starts: Rows
     ends: Rows
-
-
-class Rules(NamedTuple):
-    """Which articles each answer may hold: on offer from after `created` to before `removed` [articles] at its time
-    [answers], not `excluded`, of which its own end before `excluded_ends` [answers], and within its `bounds`, which are
-    of the places of region, category and seller (`matched`, each [articles]), `price` [articles] and creation. All
-    times in microseconds."""
-
-    created: Rows
-    removed: Rows
-    matched: tuple[Rows, Rows, Rows]
-    price: Scores
-    bounds: Bounds
-    times: Rows
-    excluded: Rows
-    excluded_ends: Rows
 
 
 class Blending(NamedTuple):
@@ -93,19 +76,10 @@ def merge(
         sizes=np.zeros((answers, _SOURCES), np.int64),
     )
     excluded, mark = _EXCLUDED.take(articles, answers), _PLACES.take(articles, 2 * answers)
-    gate = _Gate(rules, _EXCLUDED.marks, 0, excluded)
+    gate = Gate(rules, _EXCLUDED.marks, 0, excluded)
     noted = Noted(_PLACES.places, _PLACES.marks, mark)
     _merge(found, histories, followers, blending, wanted, gate, noted, merged)
     return merged
-
-
-class _Gate(NamedTuple):
-    """Lets through what the answer `one` may hold: see Rules; excluded is what has the mark `excluded`."""
-
-    rules: Rules
-    marks: Rows
-    one: int
-    excluded: int
 
 
 class _Blended(NamedTuple):
@@ -125,15 +99,13 @@ def _merge(
     followers: Followers,
     blending: Blending,
     wanted: Rows,
-    gates: _Gate,
+    gates: Gate,
     noted: Noted,
     merged: Merged,
 ) -> None:
     heaviest_first = np.argsort(-blending.weights, kind="mergesort")
     for one in range(len(wanted)):
-        gate, rules = _Gate(gates.rules, gates.marks, one, gates.excluded + one), gates.rules
-        for place in range(rules.excluded_ends[one - 1] if one else 0, rules.excluded_ends[one]):
-            gate.marks[rules.excluded[place]] = gate.excluded
+        gate = gate_of(gates, one)
         last = histories.rows[(histories.ends[one - 1] if one else 0) : histories.ends[one]]
         mine = Noted(noted.places, noted.marks, noted.mark + 2 * one)
         after = _allowed(*successors(followers, last, histories.parts, mine), gate)
@@ -154,39 +126,9 @@ def _merge(
 
 
 @compiled
-def _may_hold(gate: _Gate, rows: Rows) -> Mask:
-    """[n] for rows [n]. Arrays have names of their own: taken out of a tuple for each row they would be counted anew
-    each time, which costs more than all that is asked."""
-    mark, marks, created, removed = gate.excluded, gate.marks, gate.rules.created, gate.rules.removed
-    now, held = gate.rules.times[gate.one], np.empty(len(rows), np.bool_)
-    for place in range(len(rows)):
-        row = rows[place]
-        held[place] = marks[row] != mark and created[row] < now < removed[row]
-    _keep_within(gate.rules, gate.one, rows, held)
-    return held
-
-
-@compiled
-def _keep_within(rules: Rules, one: int, rows: Rows, held: Mask) -> None:
-    """What the bounds of an answer leave of `held` [n]."""
-    bounds = rules.bounds
-    for kind, places in enumerate(rules.matched):
-        if bounds.starts[one, kind] != ALL:
-            among = bounds.places[bounds.starts[one, kind] : bounds.ends[one, kind]]
-            for place in range(len(rows)):
-                held[place] = held[place] and np.any(among == places[rows[place]])
-    after, least, most = bounds.created_after[one], bounds.price_min[one], bounds.price_max[one]
-    if after != EVER:
-        held &= rules.created[rows] > after
-    if not math.isnan(least):
-        prices = rules.price[rows]
-        held &= (least <= prices) & (prices <= most)
-
-
-@compiled
-def _allowed(rows: Rows, scores: Scores, gate: _Gate) -> Rows:
+def _allowed(rows: Rows, scores: Scores, gate: Gate) -> Rows:
     """Those of the rows that the answer may hold, best first."""
-    kept = np.flatnonzero(_may_hold(gate, rows))
+    kept = np.flatnonzero(may_hold(gate, rows))
     return rows[kept[_order(scores[kept], rows[kept])]]
 
 
@@ -196,13 +138,13 @@ def _add(
     source: int,
     wanted: int,
     blending: Blending,
-    gate: _Gate,
+    gate: Gate,
     noted: Noted,
     blended: _Blended,
     count: int,
 ) -> tuple[int, int]:
     """Adds the list of one source; returns how many of it count, and how many candidates there are now."""
-    weight, offset, size, held = blending.weights[source], blending.offset, 0, _may_hold(gate, rows)
+    weight, offset, size, held = blending.weights[source], blending.offset, 0, may_hold(gate, rows)
     places, marks, mark = noted.places, noted.marks, noted.mark
     met, sums, largest, labels, found_at = blended.rows, blended.sums, blended.largest, blended.labels, blended.found_at
     for at in range(len(rows)):

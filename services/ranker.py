@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services.candidates import Rows
+from services.padding import padded
 from services.towers import Floats
 
 INPUTS = {"features", "candidates", "history", "length", "position"}
@@ -16,17 +18,24 @@ _WIDTH_STEP = 50
 
 
 class ToRank(NamedTuple):
-    """One list: `features` [n, names], `candidates` [n, token_dim], `history` [views, token_dim], oldest first."""
+    """Lists, one behind the other: `features` [n, names], `rows` [n] of candidates, before which of them each list ends
+    [lists], and rows of its history, oldest first; rows of `tokens` [articles, token_dim]."""
 
     features: Floats
-    candidates: Floats
-    history: Floats
+    rows: Rows
+    ends: Sequence[int]
+    histories: Sequence[Sequence[int]]
+    tokens: Floats
+
+    def split(self, values: Any) -> list[Any]:
+        """What each list has of `values` [n, ...]."""
+        return [values[start:end] for start, end in zip((0, *self.ends), self.ends, strict=False)]
 
 
 class Ranker(Protocol):
     """Whatever tells how probable it is that a shown article is viewed, and what comes of a view."""
 
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
         """Of each list [n, goals]: calibrated probability of a view, and of each further goal given a view."""
         ...
 
@@ -52,33 +61,37 @@ class SavedRanker:
                 raise ValueError(f"input {name!r} of 'rank' has shape {inputs[name].shape}, needs {shape}")
         self._history, self._token_dim = history, token_dim
 
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
         """See Ranker. Raises ArithmeticError where one is not finite."""
         import tensorflow as tf
 
-        longest = max(len(one.features) for one in lists)
-        width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
-        shape = (len(lists), width)
-        features = np.zeros((*shape, lists[0].features.shape[1]), np.float32)
-        candidates = np.zeros((*shape, self._token_dim), np.float32)
-        history = np.zeros((len(lists), self._history, self._token_dim), np.float32)
-        length = np.zeros((len(lists), 2), np.int32)
-        for place, one in enumerate(lists):
-            features[place, : len(one.features)] = one.features
-            candidates[place, : len(one.features)] = one.candidates
-            history[place, : len(one.history)] = one.history
-            length[place] = len(one.features), len(one.history)
+        ends, lists = np.asarray(asked.ends, np.int64), len(asked.ends)
+        sizes = np.diff(ends, prepend=0)
+        width = -(-int(sizes.max()) // _WIDTH_STEP) * _WIDTH_STEP
+        # What lies behind a list has no effect on it.
+        rows, features = asked.rows, asked.features
+        if (sizes < width).any():
+            places = np.repeat(np.arange(lists) * width - ends + sizes, sizes) + np.arange(len(rows))
+            rows, features = _spread(rows, places, lists * width), _spread(features, places, lists * width)
+        history = padded(asked.tokens, asked.histories, self._history)
+        lengths = [len(one) for one in asked.histories]
         answer = self._rank(
-            features=tf.constant(features),
-            candidates=tf.constant(candidates),
+            features=tf.constant(features.reshape(lists, width, -1)),
+            candidates=tf.constant(np.take(asked.tokens, rows.reshape(lists, width), axis=0)),
             history=tf.constant(history),
-            length=tf.constant(length),
-            position=tf.zeros(shape, tf.int32),
+            length=tf.constant(np.stack([sizes, lengths], axis=1).astype(np.int32)),
+            position=tf.zeros((lists, width), tf.int32),
         )["probabilities"].numpy()
-        found = [answer[place, : len(one.features)] for place, one in enumerate(lists)]
-        if not all(np.isfinite(each).all() for each in found):
+        found = [answer[place, :size] for place, size in enumerate(sizes.tolist())]
+        if not (np.isfinite(answer).all() or all(np.isfinite(each).all() for each in found)):
             raise ArithmeticError("the ranking model gave a probability that is not finite")
         return found
+
+
+def _spread(values: Any, places: Rows, size: int) -> Any:
+    found = np.zeros((size, *values.shape[1:]), values.dtype)
+    found[places] = values
+    return found
 
 
 def check(ranker: SavedRanker, path: pathlib.Path) -> None:
@@ -86,12 +99,11 @@ def check(ranker: SavedRanker, path: pathlib.Path) -> None:
     the stored one."""
     stored = np.load(path, allow_pickle=False)
     for number, (articles, views) in enumerate(stored["length"].tolist()):
-        given = ToRank(
-            stored["features"][number, :articles],
-            stored["candidates"][number, :articles],
-            stored["history"][number, :views],
+        tokens = np.concatenate([stored["candidates"][number, :articles], stored["history"][number, :views]])
+        history = range(articles, articles + views)
+        (found,) = ranker.probabilities(
+            ToRank(stored["features"][number, :articles], np.arange(articles), [articles], [history], tokens)
         )
-        (found,) = ranker.probabilities([given])
         difference = float(np.abs(found - stored["probabilities"][number, :articles]).max())
         if not difference <= TOLERANCE:
             raise ValueError(

@@ -37,13 +37,14 @@ class Ranking:
         filled = [place for place, rows in enumerate(lists) if len(rows)]
         if filled:
             asking, rows = [askers[place] for place in filled], [lists[place] for place in filled]
-            features = self._features.of(asking, rows, [found_at[place] for place in filled])
+            features = self._features.flat(asking, rows, [found_at[place] for place in filled])
+            ends = np.cumsum([len(each) for each in rows])
+            asked = ToRank(
+                features, np.concatenate(rows), ends.tolist(), [one.history for one in asking], self._tokens.values
+            )
             if kept:
-                kept.update((place, one) for place, one in zip(filled, features, strict=True) if place in kept)
-            given = list(map(self._to_rank, asking, rows, features))
-            for place, probabilities in zip(filled, self._ranker.probabilities(given), strict=True):
+                told = asked.split(features)
+                kept.update((place, one) for place, one in zip(filled, told, strict=True) if place in kept)
+            for place, probabilities in zip(filled, self._ranker.probabilities(asked), strict=True):
                 found[place] = value(probabilities, (goals and goals[place]) or self._weights)
         return found
-
-    def _to_rank(self, asker: Asker, rows: Rows, features: Floats) -> ToRank:
-        return ToRank(features, self._tokens.values[rows], self._tokens.values[np.asarray(asker.history, np.int64)])

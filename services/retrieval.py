@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from services.candidates import Candidates, Mask, Rows, Source
 from services.eligibility import Eligibility
+from services.gates import rules
+from services.nearest import keep
 from services.towers import Floats
 
 TWO_TOWER: Source = "two_tower"
@@ -41,27 +43,19 @@ def search(
     """
     parameters = None if allowed is None else _within(index, allowed)
     size = int(index.ntotal) if allowed is None else allowed.articles
+    if not (size and len(ks)):
+        return [NOTHING] * len(ks)
     fetch = min(size, max(k + min(len(rule.excluded), MARGIN) for k, rule in zip(ks, eligible, strict=True)))
-    found = [NOTHING] * len(ks)
-    pending = list(range(len(ks))) if size else []
-    while pending:
+    told, wanted, found = rules(eligible), np.array(ks, np.int64), [NOTHING] * len(ks)
+    pending = np.arange(len(ks))
+    while len(pending):
         scores, rows = index.search(vectors[pending], fetch, params=parameters)
-        for place, its_scores, its_rows in zip(pending, scores, rows, strict=True):
-            found[place] = _eligible(its_scores, its_rows, eligible[place]).first(ks[place])
-        exhausted = (rows < 0).any(axis=1) | (fetch == size)
-        pending = [
-            place for place, end in zip(pending, exhausted, strict=True) if len(found[place]) < ks[place] and not end
-        ]
+        kept = keep(scores, rows, told, pending, wanted[pending])
+        for number, (place, count) in enumerate(zip(pending.tolist(), kept.counts.tolist(), strict=True)):
+            found[place] = Candidates(TWO_TOWER, kept.rows[number, :count], kept.scores[number, :count])
+        pending = pending[(kept.counts < wanted[pending]) & ~kept.ended & (fetch < size)]
         fetch = min(size, fetch * WIDEN)
     return found
-
-
-def _eligible(scores: Floats, rows: Rows, eligible: Eligibility) -> Candidates:
-    rows, scores = rows[rows >= 0], scores[rows >= 0]
-    distinct, first = np.unique(rows, return_index=True)
-    best_first = np.argsort(-scores[first], kind="stable")
-    ordered = Candidates(TWO_TOWER, distinct[best_first], scores[first][best_first].astype(np.float64))
-    return ordered.where(eligible.mask(ordered.rows))
 
 
 def read(path: pathlib.Path, vector_dim: int, rows: Rows, on_offer: int, nprobe: int | None) -> Any:

@@ -10,7 +10,7 @@ from services import merging
 from services.candidates import FOUND_BY, Rows, Scores, Source, joined
 from services.catalogue import Catalogue
 from services.eligibility import Eligibility
-from services.filters import bounds
+from services.gates import rules
 from services.live import HOUR, SHORTEST_TREND, Live
 from services.merging import Merged
 from services.newest import Newest
@@ -134,20 +134,11 @@ class Sources:
         ends = np.cumsum([len(rows) for rows in flat]).reshape(len(asked), len(FOUND_BY))
         starts = ends - np.array([len(rows) for rows in flat]).reshape(ends.shape)
         last = [one.history[: -len(self._parts) - 1 : -1] for one in asked]
-        excluded = [one.eligible.excluded for one in asked]
         return merging.merge(
             merging.Found(np.concatenate(flat), starts, ends),
             merging.Histories(*joined(last), self._parts),
             self._state.transitions.followers,
-            merging.Rules(
-                self._catalogue.created,
-                self._catalogue.removed,
-                self._catalogue.matched,
-                self._catalogue.price,
-                bounds([one.eligible.filter for one in asked], self._catalogue),
-                np.array([one.eligible.time for one in asked], np.int64),
-                *joined(excluded),
-            ),
+            rules([one.eligible for one in asked]),
             blending,
             np.array([one.wanted for one in asked], np.int64),
         )

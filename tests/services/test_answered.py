@@ -41,9 +41,9 @@ class Backwards:
     def __init__(self) -> None:
         self.told: list[ToRank] = []
 
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
-        self.told += lists
-        return [np.repeat(1 - one.candidates[:, :1], 4, axis=1) for one in lists]
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
+        self.told.append(asked)
+        return [np.repeat(1 - each[:, :1], 4, axis=1) for each in asked.split(asked.tokens[asked.rows])]
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_row_tells_all_that_the_answer_was_made_from(
     (given,) = ranker.told
     for one in told["candidates"]:
         row = loaded.catalogue.row(one["article_id"])
-        (at,) = np.flatnonzero((given.candidates == loaded.tokens.values[row]).all(axis=1))
+        (at,) = np.flatnonzero((given.tokens[given.rows] == loaded.tokens.values[row]).all(axis=1))
         assert len(one["features"]) == len(Features.names())
         assert one["features"] == pytest.approx(given.features[at].tolist(), abs=1e-6)
     assert registry.get_sample_value("nearfeed_answers_logged_total") == 1

@@ -37,17 +37,17 @@ class Held:
         self.calls: list[int] = []
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
-        self.calls.append(len(lists))
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
+        self.calls.append(len(asked.ends))
         self.begun.set()
         assert self.go_on.wait(30)
         # The article whose vector is farthest from (1, 0) first.
-        return [np.repeat(1 - one.candidates[:, :1], 4, axis=1) for one in lists]
+        return [np.repeat(1 - each[:, :1], 4, axis=1) for each in asked.split(asked.tokens[asked.rows])]
 
 
 class Failing:
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
-        raise RuntimeError(f"the model is broken: {len(lists)}")
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
+        raise RuntimeError(f"the model is broken: {len(asked.ends)}")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services import merging
+from services import gates, merging
 from services.candidates import FOUND_BY, NOT_FOUND, joined
 from services.catalogue import Catalogue, Coded
 from services.filters import EVERYTHING, Filter, bounds
@@ -52,7 +52,7 @@ def merged(
         merging.Found(rows, starts, ends),
         merging.Histories(*joined(history or [()] * len(answers)), np.array([1.0, 0.5])),
         (transitions or Transitions(1)).followers,
-        merging.Rules(
+        gates.Rules(
             created,
             removed,
             SHOP.matched,

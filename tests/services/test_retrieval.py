@@ -72,7 +72,8 @@ def test_more_excluded_articles_than_the_first_fetch_holds() -> None:
 
 
 def test_a_batch_is_answered_one_by_one() -> None:
-    everything, few = eligibility(catalogue(), [], 5), eligibility(catalogue(range(2, 100)), [], 5)
+    offered = catalogue()
+    everything, few = eligibility(offered, [], 5), eligibility(offered, range(2, 100), 5)
     vectors = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], np.float32)
     found = retrieval.search(flat(), vectors, [3, 3, 1], [everything, few, everything])
     assert [rows(one) for one in found] == [[99, 98, 97], [1, 0], [0]]

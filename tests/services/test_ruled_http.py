@@ -101,10 +101,10 @@ def test_what_is_explored_comes_with_its_propensity(app: FastAPI, call: Call) ->
 class ByGoal:
     """Everything is as likely to be viewed; f is the likeliest to be liked, b to be chatted about."""
 
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
         told = []
-        for one in lists:
-            view, like, chat = np.full(len(one.candidates), 0.5), one.candidates[:, 1], one.candidates[:, 0]
+        for candidates in asked.split(asked.tokens[asked.rows]):
+            view, like, chat = np.full(len(candidates), 0.5), candidates[:, 1], candidates[:, 0]
             told.append(np.stack([view, view, like, chat], axis=1).astype(np.float32))
         return told
 
@@ -121,8 +121,8 @@ def test_goals_reach_the_ranking(make_app: Make, call: Call, loaded: Release) ->
 
 
 class Failing:
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
-        raise RuntimeError(f"the model is broken: {len(lists)}")
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
+        raise RuntimeError(f"the model is broken: {len(asked.ends)}")
 
 
 def test_rules_hold_where_ranking_fails(make_app: Make, call: Call, sold: Release) -> None:

@@ -38,8 +38,8 @@ PRESET = PRESETS["marketplace"]
 class Backwards:
     """Ranks what is farthest from (1, 0) first."""
 
-    def probabilities(self, lists: Sequence[ToRank]) -> Sequence[Floats]:
-        return [np.repeat(1 - one.candidates[:, :1], 4, axis=1) for one in lists]
+    def probabilities(self, asked: ToRank) -> Sequence[Floats]:
+        return [np.repeat(1 - each[:, :1], 4, axis=1) for each in asked.split(asked.tokens[asked.rows])]
 
 
 @pytest.fixture
