@@ -32,14 +32,16 @@ class Asked:
 
     __slots__ = (
         "_answer", "_limits", "_loop", "_timer", "context", "expires", "has_begun", "is_late", "is_traced", "request",
-        "unranked",
+        "since", "unranked",
     )  # fmt: skip
 
     def __init__(self, request: Request, limits: Limits) -> None:
-        """`unranked` makes the answer in candidate order, once there is one; `expires` is of time.monotonic."""
+        """`unranked` makes the answer in candidate order, once there is one; `since` and `expires` are of
+        time.monotonic."""
         self.request, self._limits = request, limits
         self.context, self.is_traced = contextvars.copy_context(), traces.current() is not None
-        self.expires = time.monotonic() + limits.deadline_seconds
+        self.since = time.monotonic()
+        self.expires = self.since + limits.deadline_seconds
         self.unranked: Callable[[], Answer] | None = None
         self.has_begun = self.is_late = False
         self._loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ import contextvars
 import dataclasses
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -89,6 +90,11 @@ class Engine:
             self._answers.add(Answered(logs.REQUEST_ID.get() or uuid.uuid4().hex, request, answer))
         return answer
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._batcher)
+
     async def similar(self, article_id: str, k: int, time: int) -> Sequence[Item]:
         """Raises UnknownArticleError and OverloadedError."""
         context = contextvars.copy_context()
@@ -155,6 +161,9 @@ class Engine:
         return context.run(self._answer_all, asked)
 
     def _answer_all(self, asked: Sequence[Asked]) -> Sequence[Answer]:
+        now, measures = time.monotonic(), traces.MEASURES.get()
+        if measures is not None:
+            measures.batch([now - one.since for one in asked])
         with traces.span("batch"):
             return self.recommender.answer_all([one.request for one in asked], Timely(asked, self._pace))
 

@@ -10,7 +10,7 @@ from services.errors import FieldsRefusedError
 from services.feed import Cursor
 from services.paging import Paging
 from services.requested import places, question
-from services.routes import ERRORS, now, ready_engine, unavailable
+from services.routes import ERRORS, now, overloaded, ready_engine
 from services.ruling import Ruling
 from services.traces import span
 
@@ -29,8 +29,8 @@ async def feed(request: Request, body: schemas.FeedRequest) -> Response:
     try:
         answer = await engine.recommend(asked)
     except OverloadedError as error:
-        raise unavailable(request, str(error)) from error
-    request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
+        raise overloaded(request, error) from error
+    request.app.state.metrics.answer(answer)
     with span("respond"):
         told = {
             "request_id": request.state.request_id,

@@ -19,9 +19,10 @@ class Follower:
     """A thread that reads a log from a position on, and tells of what it finds."""
 
     def __init__(self, store: Store, after: str, tell: Callable[[Sequence[Logged]], None]) -> None:
-        """`tell` returns when the records have had their effect."""
+        """`tell` returns when the records have had their effect: those up to and with `position`."""
         self._store, self._tell = store, tell
-        self._position, self._ended = after, False
+        self.position, self._ended = after, False
+        self._at_end = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
@@ -32,6 +33,11 @@ class Follower:
         """Reads all that is there, in the thread that calls; before `start`. Raises StoreError."""
         while self._step(0.0):
             pass
+
+    @property
+    def lag_seconds(self) -> float:
+        """Since when the log was not read to its end; up to half a second where it always is."""
+        return time.monotonic() - self._at_end
 
     def close(self) -> None:
         """Ends after what is being told."""
@@ -51,8 +57,10 @@ class Follower:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _step(self, wait_seconds: float) -> int:
-        records = self._store.read(self._position, AT_ONCE, wait_seconds)
+        records = self._store.read(self.position, AT_ONCE, wait_seconds)
         if records:
             self._tell(records)
-            self._position = records[-1].position
+            self.position = records[-1].position
+        if len(records) < AT_ONCE:
+            self._at_end = time.monotonic()
         return len(records)

@@ -7,7 +7,7 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services import logs
+from services import logs, traces
 from services.errors import error_response
 from services.headers import SecurityHeaders
 from services.metrics import Metrics
@@ -36,6 +36,7 @@ class RequestEnvelope:
         request_id = os.urandom(16).hex()  # a tenth of what a UUID takes
         scope.setdefault("state", {})["request_id"] = request_id
         logs.REQUEST_ID.set(request_id)
+        traces.MEASURES.set(self._metrics)
         started = time.perf_counter()
         status = 0
 

@@ -9,6 +9,7 @@ from services.answered import AnswerLog
 from services.engine import Engine
 from services.follower import Follower
 from services.keeper import Keeper
+from services.metrics import Metrics
 from services.registry import Registry
 from services.rollout import LONGEST_PAUSE_SECONDS, Rollout
 from services.settings import Settings
@@ -29,7 +30,9 @@ class Readiness:
 
     rollout: Rollout
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        """`metrics` are told of releases."""
+        self._metrics = metrics or Metrics()
         self.state: Engine | NotReady = NotReady("the release is being loaded")
         self.follower: Follower | None = None
         self.answers: AnswerLog | None = None
@@ -49,8 +52,10 @@ class Readiness:
                 continue
             pause = settings.poll_seconds
             try:
-                self.rollout.look(self.state)
+                if self.rollout.look(self.state):
+                    self._answers_now(self.state)
             except Exception:
+                self._metrics.release_refused()
                 with logs.without_input():
                     LOGGER.exception("what CURRENT names cannot be served, the release before it goes on")
 
@@ -72,10 +77,16 @@ class Readiness:
             if store is not None:
                 self._follow(store, engine, settings)
             self.state = engine
+            self._answers_now(engine)
         except Exception as error:
             with logs.without_input():
                 LOGGER.exception("the release cannot be served")
+            self._metrics.release_refused()
             self.state = NotReady(str(error) or type(error).__name__)
+
+    def _answers_now(self, engine: Engine) -> None:
+        release = engine.recommender.release
+        self._metrics.release_loaded(release.id, release.created_time)
 
     def _follow(self, store: Store, engine: Engine, settings: Settings) -> None:
         """Where the store is away for now, the service answers without it, and follows the log when it is back."""

@@ -53,7 +53,8 @@ class Dimensions:
 @dataclasses.dataclass(frozen=True)
 class Release:
     """All that a release brings, in memory, by the rows of its catalogue: `tokens` [n, token_dim] and `vectors` [n,
-    vector_dim], and `index` with rows as ids. Articles that come later are put into these."""
+    vector_dim], and `index` with rows as ids. Articles that come later are put into these. `created_time` is in seconds
+    since the epoch, `until` in microseconds."""
 
     id: str
     dimensions: Dimensions
@@ -69,6 +70,7 @@ class Release:
     ranking: Ranker | None = None
     until: int = 0
     preset: str = DEFAULT_PRESET
+    created_time: float = 0.0
 
     def fit(self, rows: int) -> None:
         """Makes room for so many rows; articles that are added are not known here."""
@@ -177,6 +179,7 @@ def _open(folder: pathlib.Path, manifest: artifact.Manifest, registry: Registry 
         ranking=_ranking(folder, contents.get("ranking"), sizes),
         until=_until(folder, contents),
         preset=_preset(folder, contents),
+        created_time=datetime.datetime.fromisoformat(manifest.created_at).timestamp(),
     )
 
 

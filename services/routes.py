@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
 import services
-from services import recommender, schemas
+from services import readings, recommender, schemas
 from services.answers import Item
 from services.batcher import OverloadedError
 from services.bodies import JsonRoute
@@ -49,8 +49,8 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     try:
         answer = await engine.recommend(asked)
     except OverloadedError as error:
-        raise unavailable(request, str(error)) from error
-    request.app.state.metrics.answer(answer.degraded, answer.unknown_articles)
+        raise overloaded(request, error) from error
+    request.app.state.metrics.answer(answer)
     with span("respond"):
         told = {
             "request_id": request.state.request_id,
@@ -88,7 +88,7 @@ async def similar(
     except recommender.UnknownArticleError as error:
         raise HTTPException(404, str(error)) from error
     except OverloadedError as error:
-        raise unavailable(request, str(error)) from error
+        raise overloaded(request, error) from error
     return schemas.SimilarArticles(
         request_id=request.state.request_id,
         release_id=answering.recommender.release.id,
@@ -130,8 +130,15 @@ async def version(request: Request) -> schemas.Version:
 
 @router.get("/metrics", response_class=Response)
 def metrics(request: Request) -> Response:
-    """Prometheus figures: requests, latency, degraded answers, unknown articles, the release."""
-    return Response(request.app.state.metrics.exposition(_release_id(request)), media_type=CONTENT_TYPE_LATEST)
+    """Figures for Prometheus, see docs/metrics.md."""
+    app = request.app.state
+    return Response(app.metrics.exposition(readings.read(app.readiness, app.store)), media_type=CONTENT_TYPE_LATEST)
+
+
+def overloaded(request: Request, error: OverloadedError) -> HTTPException:
+    """503 of a request that would wait for too long; it is counted."""
+    request.app.state.metrics.refused("overload")
+    return unavailable(request, str(error))
 
 
 def unavailable(request: Request, reason: str) -> HTTPException:
