@@ -1,5 +1,6 @@
 """What is no good JSON is refused with the name of the field, and never breaks the service."""
 
+import json
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services import bodies
 from services.recommender import Recommender
 
 Make = Callable[[Recommender | None], FastAPI]
@@ -65,6 +67,74 @@ def test_a_name_given_twice_is_told_shortened(app: FastAPI, call: Call) -> None:
 def test_the_same_name_in_two_objects_is_no_repetition(app: FastAPI, call: Call) -> None:
     answer = call(app, "POST", PATH, content=b'{"k": 1, "filters": [{"k": 1}, {"k": 1}]}', headers=JSON)
     assert [entry["field"] for entry in answer.json()["fields"]] == ["filters"]
+
+
+def filled(unit: bytes, before: bytes, after: bytes) -> bytes:
+    """A body of 4 MiB of the same thing."""
+    number = (LIMIT_BYTES - len(before) - len(after)) // (len(unit) + 1)
+    return before + b",".join([unit] * number) + after
+
+
+NAMES = b",".join(b'"%d":0' % number for number in range(300_000))
+# What took up to two seconds to read or to refuse, and held up all else meanwhile.
+ENDLESS: list[tuple[bytes, str]] = [
+    (filled(b"{}", b'{"filters": [', b"]}"), "holds more than 20000 values"),
+    (filled(b"[]", b'{"recent_article_ids": [', b"]}"), "holds more than 20000 values"),
+    (filled(b'""', b'{"recent_article_ids": [', b"]}"), "holds more than 20000 values"),
+    (filled(b'"\\\\"', b'{"recent_article_ids": [', b"]}"), "holds more than 20000 values"),
+    (b"[" * LIMIT_BYTES, "holds more than 20000 values"),
+    (b"{" + NAMES + b"}", "holds more than 20000 values"),
+    (b"{" + b",".join(NAMES.split(b",")[:65]) + b"}", "has an object with more than 64 names"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), ENDLESS, ids=range(len(ENDLESS)))
+def test_more_than_can_be_read_in_a_moment_is_refused_unread(
+    app: FastAPI, call: Call, content: bytes, message: str
+) -> None:
+    answer = call(app, "POST", PATH, content=content, headers=JSON)
+    assert answer.status_code == 422
+    assert answer.json()["fields"] == [{"field": "body", "message": message}]
+
+
+@pytest.mark.parametrize("character", [b",", b"[", b'\\"', b"\\\\,", b"\\u005b{"])
+def test_what_strings_hold_does_not_count(app: FastAPI, call: Call, character: bytes) -> None:
+    ids = b",".join(b'"' + character * 100 + b'"' for _ in range(1000))
+    content = b'{"k": 1, "recent_article_ids": [%b], "exclude_article_ids": [%b]}' % (ids, ids)
+    assert call(app, "POST", PATH, content=content, headers=JSON).status_code == 200
+
+
+def test_a_string_without_an_end_is_no_json(app: FastAPI, call: Call) -> None:
+    answer = call(app, "POST", PATH, content=b'{"user_id": "' + b'\\",' * 1_000_000, headers=JSON)
+    assert [entry["field"] for entry in answer.json()["fields"]] == ["body"]
+
+
+STRINGS = st.text('[{,"\\ab', max_size=6)
+VALUES = st.recursive(
+    STRINGS | st.none(), lambda inside: st.lists(inside, max_size=4) | st.dictionaries(STRINGS, inside, max_size=4)
+)
+
+
+def plainly(text: str) -> int:
+    """Commas and opening brackets outside strings, letter by letter."""
+    found, inside, escaped = 0, False, False
+    for letter in text:
+        if inside and not escaped and letter == "\\":
+            escaped = True
+            continue
+        if letter == '"' and not escaped:
+            inside = not inside
+        found += not inside and letter in ",[{"
+        escaped = False
+    return found
+
+
+@given(value=VALUES, most=st.integers(0, 8))
+def test_commas_and_brackets_are_counted_outside_strings_only(value: object, most: int) -> None:
+    text = json.dumps(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bodies, "MOST_PARTS", most)
+        assert bodies._holds_too_much(text) == (plainly(text) > most)
 
 
 @pytest.mark.parametrize("k", ["9" * 4000, "9" * 5000, "NaN", "1e3", "-0x1", "%F0%9F%8C%B3", "%ED%A0%80"])
