@@ -54,6 +54,10 @@ skew: .venv/installed .venv-emulator/installed ## compare what a service ranks b
 test: .venv/installed .venv-emulator/installed ## all tests
 	$(RUN) pytest
 
+.PHONY: fuzz
+fuzz: .venv/installed ## requests made up from the description of the calls, sent to a running server [CASES=10000]
+	FUZZ_CASES=$(or $(CASES),10000) $(RUN) pytest -s -o timeout=7200 tests/services/test_fuzz.py
+
 .PHONY: bench-preprocess
 bench-preprocess: .venv/installed .venv-emulator/installed ## time the job on 2, 8 and 22 million views, on 1 and 2 cores [SIZES=N,N] [CORES=N,N] [REPEAT=1]
 	$(RUN) preprocessing bench --work $(BUILD)/bench $(if $(SIZES),--sizes $(SIZES)) $(if $(CORES),--cores $(CORES)) \

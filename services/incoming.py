@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from services.schemas import Id
+from services.schemas import WHOLE, Id
 from services.store import Record
 from services.times import micros
 
@@ -51,9 +51,13 @@ class IncomingEvent(BaseModel):
     event_type: EventType
     event_time: Time | None = Field(None, description="ISO 8601 with a zone; the time of arrival when absent.")
     region_id: Id | None = Field(None, description="Where the user was.")
-    dwell_ms: int | None = Field(None, ge=0, le=LARGEST, description="Time spent: of a leave, or of a view.")
+    dwell_ms: Annotated[int, Field(ge=0, le=LARGEST), WHOLE] | None = Field(
+        None, description="Time spent: of a leave, or of a view."
+    )
     request_id: Id | None = Field(None, description="Of the answer that showed the article.")
-    position: int | None = Field(None, ge=1, le=LARGEST, description="Where that answer showed it, from 1.")
+    position: Annotated[int, Field(ge=1, le=LARGEST), WHOLE] | None = Field(
+        None, description="Where that answer showed it, from 1."
+    )
     variant: Id | None = None
     release_id: Id | None = None
     source: Id | None = None
@@ -61,10 +65,12 @@ class IncomingEvent(BaseModel):
 
     @field_validator("event_time")
     @classmethod
-    def _not_ahead(cls, value: AwareDatetime | None, info: ValidationInfo) -> AwareDatetime | None:
+    def _is_past(cls, value: AwareDatetime | None, info: ValidationInfo) -> AwareDatetime | None:
         now = (info.context or {}).get("now")
         if value is not None and now is not None and micros(value) > now + AHEAD:
             raise ValueError("is more than 5 minutes ahead of the service's clock")
+        if value is not None and micros(value) < 0:
+            raise ValueError("is before 1970-01-01T00:00:00Z")
         return value
 
     def record(self, now: int) -> Record:

@@ -46,7 +46,6 @@ class Metrics:
             "nearfeed_unknown_articles", "Ids of histories that the release does not know", registry=registry
         )
         self._refused = Counts("nearfeed_refused", "Requests not let in", ["reason"], registry, REFUSALS)
-        self._dropped = Counter("nearfeed_answers_dropped", "Answers not kept for `requests`", registry=registry)
         self._key_file = Counter(
             "nearfeed_key_file_errors", "Changes of the key file that could not be read", registry=registry
         )
@@ -80,10 +79,6 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Counts one request that was not let in."""
         self._refused.of[reason] += 1
-
-    def answers_dropped(self, answers: int) -> None:
-        """Counts answers that are not kept for the table `requests`; from any thread."""
-        self._dropped.inc(answers)
 
     def key_file_broken(self) -> None:
         """Counts one change of the key file that left the keys read before in force."""

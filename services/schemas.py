@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from services.answers import Degraded
 from services.arranging import Reason
@@ -20,11 +20,17 @@ MAX_NAMES = 100
 MAX_AGE_HOURS = 24.0 * 366 * 10
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 # No control character; compiled, since a history has many ids.
 ID = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=ID)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
-K = Annotated[int, Field(ge=1, le=MAX_K)]
+# JSON has one type of numbers: 20.0 is a whole number, as JSON Schema says too.
+WHOLE = BeforeValidator(_whole)
+K = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 
 
 Names = Annotated[list[Id], Field(min_length=1, max_length=MAX_NAMES)]

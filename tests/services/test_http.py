@@ -101,7 +101,7 @@ RAW: list[tuple[bytes, dict[str, str], str]] = [
     (b"\xff\xfe\xfa", JSON, "body"),
     (b'{"k": NaN}', JSON, "k"),
     (b'{"k": 1e400}', JSON, "k"),
-    (b'{"k": ' + b"9" * 5000 + b"}", JSON, "body"),
+    (b'{"k": ' + b"9" * 5000 + b"}", JSON, "k"),
     (b'{"user_id": "\\ud800"}', JSON, "user_id"),
     (b'{"\\ud800": 1}', JSON, "body"),
     (b'{"filters": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "body"),

@@ -103,6 +103,14 @@ def test_an_event_of_an_unknown_article_is_kept(app: FastAPI, call: Call, store:
     assert store.users(["anna"])[0].viewed[0].article_id == "not there yet"
 
 
+def test_a_whole_number_may_be_written_with_a_point(app: FastAPI, call: Call, store: SqliteStore) -> None:
+    assert call(app, "POST", EVENTS, json={"events": [view("a", dwell_ms=49.0, position=2)]}).status_code == 202
+    ((_, record),) = store.read("", 10)
+    assert (record.fields["dwell_ms"], record.fields["position"]) == (49, 2)
+    assert isinstance(record.fields["dwell_ms"], int)
+    assert len(items(app, call, k=3.0)) == 3
+
+
 def test_a_user_is_forgotten(app: FastAPI, call: Call, store: SqliteStore) -> None:
     call(app, "POST", EVENTS, json={"events": [view("a"), view("a", "björn/2")]})
     assert call(app, "DELETE", "/v1/users/bj%C3%B6rn/2").status_code == 204
@@ -174,6 +182,10 @@ BAD: list[tuple[Any, str, str]] = [
     ({"events": [view("a", event_time="2020-01-01T00:00:00")]}, "events.0.event_time", "timezone"),
     ({"events": [view("a", event_time=1577836800)]}, "events.0.event_time", "must be text such as"),
     ({"events": [view("a", event_time="2020-01-02T00:35:01Z")]}, "events.0.event_time", "more than 5 minutes ahead"),
+    ({"events": [view("a", event_time="1969-12-31T23:59:59Z")]}, "events.0.event_time", "before 1970-01-01T00:00:00Z"),
+    ({"events": [view("a", event_time="0001-01-01T00:00:00+23:59")]}, "events.0.event_time", "before 1970"),
+    ({"events": [view("a", dwell_ms=1.5)]}, "events.0.dwell_ms", "valid integer"),
+    ({"events": [view("a", dwell_ms=1e300)]}, "events.0.dwell_ms", "less than or equal to"),
     ({"events": [view("a", dwell_ms=-1)]}, "events.0.dwell_ms", "greater than or equal to 0"),
     ({"events": [view("a", position=0)]}, "events.0.position", "greater than or equal to 1"),
     ({"events": [view("a", propensity=1.5)]}, "events.0.propensity", "less than or equal to 1"),

@@ -98,12 +98,11 @@ def test_an_answer_is_counted_by_its_sources_and_its_reason() -> None:
     metrics = Metrics()
     metrics.answer(Answer([Item("a", 1.0, "two_tower"), Item("b", 0.5, "two_tower")], None, 0, "r"))
     metrics.answer(Answer([Item("c", 0.0, "popular")], "few_candidates", 3, "r"))
-    metrics.answers_dropped(7)
     figures = figures_of(metrics)
     sources = ("two_tower", "popular", "catalogue")
     assert [figures("items_total", source=source) for source in sources] == [2, 1, 0]
     assert [figures("degraded_total", reason=reason) for reason in ("few_candidates", "ranking_failed")] == [1, 0]
-    assert (figures("unknown_articles_total"), figures("answers_dropped_total")) == (3, 7)
+    assert figures("unknown_articles_total") == 3
 
 
 def test_the_age_is_that_of_the_release_that_answers() -> None:
