@@ -5,6 +5,7 @@ import os
 import time
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services import logs, traces
@@ -51,6 +52,8 @@ class RequestEnvelope:
 
         try:
             await self._answer(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = 0  # nobody waits for an answer: no defect, and nothing to send
         except Exception:
             LOGGER.exception("request %s failed", request_id)
             if status:

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     import uvicorn
 
     from services.app import create_app
+    from services.connections import Connection
 
     given = {flag: getattr(args, flag) for flag in FLAGS if getattr(args, flag) is not None}
     settings = Settings(**given)
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         create_app(settings, clock),
         host=settings.host,
         port=settings.port,
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
