@@ -1,5 +1,6 @@
 """Decides which permission a call needs: one table for the whole service."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -58,10 +59,16 @@ class Access:
         return next((rule for pattern, rule in self._varying if rule.method == method and pattern.match(path)), UNNAMED)
 
 
+def methods(path: str) -> set[str]:
+    """Of all calls that a path may be."""
+    return {rule.method for rule in RULES if _pattern(rule).match(path)}
+
+
 def _protected(rule: Rule) -> Rule:
     return rule._replace(needs="read")
 
 
+@functools.cache
 def _pattern(rule: Rule) -> re.Pattern[str]:
     pattern: re.Pattern[str] = compile_path(rule.template)[0]
     return pattern

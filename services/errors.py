@@ -10,8 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from services.access import methods
+
 MAX_FIELDS = 20
 MAX_TEXT = 200
+METHOD_NOT_ALLOWED = 405
 UNREADABLE = 400  # what FastAPI answers to a body that breaks its JSON reader in another way than by its syntax
 
 
@@ -54,7 +57,13 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == UNREADABLE:
         fields = [{"field": "body", "message": "cannot be read as JSON"}]
         return error_response(request.state.request_id, 422, "the request is not valid", fields)
-    return error_response(request.state.request_id, error.status_code, str(error.detail), headers=error.headers)
+    headers = _allowed(request) if error.status_code == METHOD_NOT_ALLOWED else error.headers
+    return error_response(request.state.request_id, error.status_code, str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> Mapping[str, str]:
+    """The methods of all calls of the path; the framework tells those of the first."""
+    return {"Allow": ", ".join(sorted(methods(request.scope["path"])))}
 
 
 def _field(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,8 @@ from pydantic import (
     field_validator,
 )
 
-from services.schemas import WHOLE, Id
+from services.rules import WHOLE
+from services.schemas import Id
 from services.store import Record
 from services.times import micros
 

@@ -5,10 +5,10 @@ What wins: exclusion, done before, then pins, caps, diversity, and exploration l
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from services import arranging, keyed
@@ -49,7 +49,15 @@ def _some_positive(goals: Mapping[Goal, float]) -> Mapping[Goal, float]:
 
 # Far above what an answer can need, and far below what numbers of 64 bits can hold.
 MOST = 1_000_000
-Whole = Annotated[int, Field(strict=True, ge=1, le=MOST)]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# JSON has one type of numbers: 20.0 is a whole number, as JSON Schema says too.
+WHOLE = BeforeValidator(_whole)
+Whole = Annotated[int, Field(strict=True, ge=1, le=MOST), WHOLE]
 Weight = Annotated[float, Field(strict=True, ge=0, le=MOST)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Goals = Annotated[Mapping[Goal, Weight], AfterValidator(_some_positive)]

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from services.answers import Degraded
 from services.arranging import Reason
 from services.candidates import Source
 from services.feed import Origin
 from services.pages import MOST_TOKEN_CHARACTERS
-from services.rules import Capped, Exploration, Goals, Share, Temperature, Uniform, Whole, distinct
+from services.rules import WHOLE, Capped, Exploration, Goals, Share, Temperature, Uniform, Whole, distinct
 
 MAX_K = 200
 DEFAULT_K = 20
@@ -20,16 +20,10 @@ MAX_NAMES = 100
 MAX_AGE_HOURS = 24.0 * 366 * 10
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 # No control character; compiled, since a history has many ids.
 ID = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=ID)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
-# JSON has one type of numbers: 20.0 is a whole number, as JSON Schema says too.
-WHOLE = BeforeValidator(_whole)
 K = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 
 

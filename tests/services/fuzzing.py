@@ -16,7 +16,11 @@ RULES = (
     "it must not be above price_max",
     "there is no region_id to be near to",
     "is given more than once",
+    "is no token of this service",
+    "is above 0, at least one must be",
+    "it has room for one",
 )
+NAMES = "ids have none"
 FOUND = "$response.body#/items/0/article_id"
 ASKING = "$request.body#/events/0/user_id"
 VIEW = {"user_id": "anna", "article_id": FOUND, "event_type": "view"}
@@ -37,7 +41,7 @@ LINKS: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]] = {
     (SIMILAR, "get", "200"): {
         "similar": {"to": (SIMILAR, "get"), "parameters": {"article_id": FOUND}},
     },
-    (ARTICLES, "put", "200"): {
+    (ARTICLES, "put", "202"): {
         "similar": {"to": (SIMILAR, "get"), "parameters": {"article_id": "$request.path.article_id"}},
         "delete": {"to": (ARTICLES, "delete"), "parameters": {"article_id": "$request.path.article_id"}},
     },
@@ -68,9 +72,15 @@ def _reference(path: str, method: str) -> str:
 def filter_failure(
     context: schemathesis.HookContext, failure: Exception, case: schemathesis.Case[Any], response: schemathesis.Response
 ) -> bool:
-    """False, so that it is no failure, for a body refused by those rules alone."""
-    del context, case
+    """False, so that it is no failure, for a body refused by those rules alone, and for a path that is two calls: the
+    id of an article may end as `similar` does."""
+    del context
+    if case.path == SIMILAR and (type(failure).__name__ == "UnsupportedMethodResponse" or "Allow" in str(failure)):
+        return False
     if type(failure).__name__ != "RejectedPositiveData" or response.status_code != 422:
         return True
     fields = json.loads(response.content)["fields"]
+    # Names of an object have rules too, which its schema does not tell, and what they name is not read then.
+    if any(NAMES in field["message"] for field in fields):
+        return False
     return not fields or not all(any(rule in field["message"] for rule in RULES) for field in fields)

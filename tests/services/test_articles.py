@@ -241,6 +241,11 @@ def test_bad_articles_are_refused_by_field(
     assert [one["field"] for one in refused.json()["fields"]] == [field]
 
 
+def test_a_path_tells_all_its_methods(start: Callable[[], FastAPI], call: Call) -> None:
+    refused = call(start(), "PATCH", "/v1/articles/new")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, PUT")
+
+
 def test_without_a_store_nothing_comes_in(make_app: Callable[[Any], FastAPI], recommender: Any, call: Call) -> None:
     app = make_app(recommender)
     assert call(app, "PUT", "/v1/articles/new", json={}).status_code == 503
