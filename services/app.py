@@ -12,6 +12,7 @@ import services
 from services import admin, article_routes, feed_routes, intake, ruling
 from services.access import Access
 from services.answered import AnswerLog
+from services.direct import Shortcut
 from services.errors import add_error_handlers
 from services.guard import Guard
 from services.headers import SecurityHeaders, docs_page, docs_policy
@@ -84,6 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _surround(app: FastAPI, access: Access) -> None:
     """Puts around the routes, from the inside out: traces, who is let in, and what every answer has."""
     settings, metrics = app.state.settings, app.state.metrics
+    app.add_middleware(Shortcut, routes=router.routes, handlers=app.exception_handlers)
     if app.state.tracing is not None:
         app.add_middleware(Traced, tracing=app.state.tracing)
     keys = None if settings.keys is None else Keys(settings.keys, app.state.clock, metrics.key_file_broken)

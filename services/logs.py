@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import datetime
+import functools
 import json
 import logging
 import sys
@@ -31,6 +32,8 @@ def configure(log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # No line tells of these, and to find them out for each takes longer than to write it.
+    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
 
 
 @contextlib.contextmanager
@@ -120,5 +123,10 @@ def _error(record: logging.LogRecord) -> BaseException | None:
 
 
 def _time(record: logging.LogRecord) -> str:
-    at = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(round(record.created * 1_000_000) // 1_000, 1_000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _second(time: int) -> str:
+    return datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
