@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services import hastened
 from services.candidates import Rows
 from services.padding import padded
 from services.towers import Floats
@@ -15,6 +16,8 @@ INPUTS = {"features", "candidates", "history", "length", "position"}
 GOALS = ("view", "dwell", "like", "chat")
 TOLERANCE = 1e-4
 _WIDTH_STEP = 50
+# Compiled code of a fixed size is used from this share of it on.
+FILLED = 0.6
 
 
 class ToRank(NamedTuple):
@@ -59,33 +62,62 @@ class SavedRanker:
         }.items():
             if not inputs[name].shape.is_compatible_with(shape):
                 raise ValueError(f"input {name!r} of 'rank' has shape {inputs[name].shape}, needs {shape}")
-        self._history, self._token_dim = history, token_dim
+        self._history, self._token_dim, self._names = history, token_dim, len(names)
+        # By how many lists of how many articles they take.
+        self._fixed: dict[tuple[int, int], Any] = {}
+
+    def compile(self, most: int, articles: int) -> None:
+        """Has batches of 1, 2, 4, ... up to `most` lists of up to `articles` ranked by compiled code from now on, each
+        once its own is there; takes seconds for each. Raises ValueError where compiled code answers otherwise."""
+        width, lists = _width(articles), 1
+        while lists <= most:
+            shapes = {
+                "features": (lists, width, self._names),
+                "candidates": (lists, width, self._token_dim),
+                "history": (lists, self._history, self._token_dim),
+                "length": (lists, 2),
+                "position": (lists, width),
+            }
+            self._fixed[lists, width] = hastened.compiled(self._rank, shapes, (width, self._history))
+            lists *= 2
+
+    def _call(self, lists: int, width: int) -> tuple[Any, int]:
+        """What ranks so many lists, and how many it takes; to fill up more than that is no gain."""
+        filled = 1 << (lists - 1).bit_length()
+        if lists >= FILLED * filled and (filled, width) in self._fixed:
+            return self._fixed[filled, width], filled
+        return self._rank, lists
 
     def probabilities(self, asked: ToRank) -> Sequence[Floats]:
         """See Ranker. Raises ArithmeticError where one is not finite."""
         import tensorflow as tf
 
-        ends, lists = np.asarray(asked.ends, np.int64), len(asked.ends)
+        ends = np.asarray(asked.ends, np.int64)
         sizes = np.diff(ends, prepend=0)
-        width = -(-int(sizes.max()) // _WIDTH_STEP) * _WIDTH_STEP
-        # What lies behind a list has no effect on it.
+        width = _width(int(sizes.max()))
+        rank, lists = self._call(len(sizes), width)
+        # What lies behind a list, or is a list that nobody asks for, has no effect.
         rows, features = asked.rows, asked.features
-        if (sizes < width).any():
-            places = np.repeat(np.arange(lists) * width - ends + sizes, sizes) + np.arange(len(rows))
+        if len(rows) < lists * width:
+            places = np.repeat(np.arange(len(sizes)) * width - ends + sizes, sizes) + np.arange(len(rows))
             rows, features = _spread(rows, places, lists * width), _spread(features, places, lists * width)
-        history = padded(asked.tokens, asked.histories, self._history)
-        lengths = [len(one) for one in asked.histories]
-        answer = self._rank(
+        length = np.zeros((lists, 2), np.int32)
+        length[: len(sizes), 0], length[: len(sizes), 1] = sizes, [len(one) for one in asked.histories]
+        answer = rank(
             features=tf.constant(features.reshape(lists, width, -1)),
             candidates=tf.constant(np.take(asked.tokens, rows.reshape(lists, width), axis=0)),
-            history=tf.constant(history),
-            length=tf.constant(np.stack([sizes, lengths], axis=1).astype(np.int32)),
+            history=tf.constant(padded(asked.tokens, [*asked.histories, *[()] * (lists - len(sizes))], self._history)),
+            length=tf.constant(length),
             position=tf.zeros((lists, width), tf.int32),
         )["probabilities"].numpy()
         found = [answer[place, :size] for place, size in enumerate(sizes.tolist())]
         if not (np.isfinite(answer).all() or all(np.isfinite(each).all() for each in found)):
             raise ArithmeticError("the ranking model gave a probability that is not finite")
         return found
+
+
+def _width(articles: int) -> int:
+    return -(-articles // _WIDTH_STEP) * _WIDTH_STEP
 
 
 def _spread(values: Any, places: Rows, size: int) -> Any:

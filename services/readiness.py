@@ -10,6 +10,7 @@ from services.engine import Engine
 from services.follower import Follower
 from services.keeper import Keeper
 from services.metrics import Metrics
+from services.ranker import SavedRanker
 from services.registry import Registry
 from services.rollout import LONGEST_PAUSE_SECONDS, Rollout
 from services.settings import Settings
@@ -44,20 +45,36 @@ class Readiness:
         be served, tries again, ever later."""
         runtime.settle()
         self.load(settings, store)
+        self._compile(settings)
         pause = settings.poll_seconds
         while not self._ended.wait(pause):
             if isinstance(self.state, NotReady):
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 self.load(settings, store)
+                self._compile(settings)
                 continue
             pause = settings.poll_seconds
             try:
                 if self.rollout.look(self.state):
                     self._answers_now(self.state)
+                    self._compile(settings)
             except Exception:
                 self._metrics.release_refused()
                 with logs.without_input():
                     LOGGER.exception("what CURRENT names cannot be served, the release before it goes on")
+
+    def _compile(self, settings: Settings) -> None:
+        """While the service answers: it does so by the plain model until each size has been compiled."""
+        if not settings.compile_ranking or isinstance(self.state, NotReady):
+            return
+        recommender = self.state.recommender
+        ranking = recommender.release.ranking
+        if isinstance(ranking, SavedRanker) and recommender.is_ranked:
+            try:
+                ranking.compile(settings.batch, recommender.candidates)
+            except Exception:
+                with logs.without_input():
+                    LOGGER.exception("the ranking model cannot be compiled, it goes on as it is")
 
     def load(self, settings: Settings, store: Store | None = None) -> None:
         """Loads the release that the settings name, and lets the log of `store` have its effect on it; any error is

@@ -51,7 +51,7 @@ class Recommender:
     ) -> None:
         """`preset` weighs the lists of a state against the model's. `candidates` is how many are ranked for each
         answer, or as many as are asked for where those are more. `fresh_for`: see Sources."""
-        self.release, self.state, self._most = release, state, candidates
+        self.release, self.state, self.candidates = release, state, candidates
         self.retrieval = Retrieval(release.index, release.vectors, release.catalogue)
         self.sources = Sources(state, release.catalogue, preset, fresh_for) if state else None
         self.features = Features(state, release.catalogue, release.vectors, release.neighbours) if state else None
@@ -188,11 +188,11 @@ class Recommender:
     def _wanted(self, case: Case) -> int:
         """How many candidates are looked for."""
         request = case.request
-        return (self._least(request) if self._ranking is None else max(request.k, self._most)) + request.further
+        return (self._least(request) if self._ranking is None else max(request.k, self.candidates)) + request.further
 
     def _least(self, request: Request) -> int:
         """How many candidates there are to be, if need be popular ones."""
-        return max(request.k, self._most) if request.is_deep else request.k
+        return max(request.k, self.candidates) if request.is_deep else request.k
 
     def _blended(self, sources: Sources, cases: Sequence[Case], nearest: Sequence[Candidates | None]) -> Sequence[Pool]:
         """One list of all sources for each case; those of other weights apart."""
@@ -226,7 +226,7 @@ class Recommender:
             degraded = FEW_CANDIDATES
         pool = pool.followed_by(self._popular(case, pool.rows))
         if request.paging is not None:
-            article_ids, most = self.release.catalogue.article_ids, max(request.k + 1, self._most)
+            article_ids, most = self.release.catalogue.article_ids, max(request.k + 1, self.candidates)
             pool = paging.unshown(pool, request.paging, article_ids, most)
         elif request.rules is not None:
             pool = pool.followed_by(rules.unfound_pins(pool, request.k, request.rules, case.eligible))

@@ -11,6 +11,8 @@ from services.release import Release, ReleaseError
 from services.rules import Rules
 
 TOLERANCE = 1e-4
+# Libraries choose how to compute by the size of what they are given, once for each size.
+TOGETHER = (1, 2, 4, 8, 16, 32)
 
 
 def check(release: Release) -> None:
@@ -39,6 +41,8 @@ def answer_once(recommender: Recommender) -> None:
         told = Request(time=latest, k=20, recent_article_ids=release.catalogue.article_ids[:1])
         for one in (None, Rules(caps={"seller": 2}, diversity=0.1, exploration=0.1)):
             recommender.answer(dataclasses.replace(told, rules=one))
+        for together in TOGETHER:
+            recommender.answer_all([told] * together)
 
 
 def _difference(
