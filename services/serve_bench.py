@@ -20,7 +20,7 @@ from services.features import Features
 from services.store import Record
 from services.stores import open_store
 
-EMPTY, MEAN, ATTENTION, LARGE, PLAIN = "empty", "mean", "attention", "mean_large", "plain"
+EMPTY, MEAN, ATTENTION, LARGE, LIVE, PLAIN = "empty", "mean", "attention", "mean_large", "mean_live", "plain"
 EVENTS, EVENT_MICROS = 20_000, 500_000
 K, PLAIN_SECONDS, WARM_SECONDS = 20, 5.0, 4.0
 
@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--work", required=True, metavar="DIR", help="folder for releases, kept for the next run, and stores")
     argument("--articles", type=int, default=100_000, help="in the catalogue [%(default)s]")
     argument("--large", type=int, default=1_000_000, help="in the large catalogue; 0: none [%(default)s]")
+    argument(
+        "--live",
+        type=int,
+        default=100_000,
+        help="articles that come after the release was built; 0: none [%(default)s]",
+    )
+    argument("--steps", type=int, default=400, help="of training the towers [%(default)s]")
     argument("--seconds", type=float, default=8.0, help="of each run of wrk [%(default)s]")
     argument("--connections", type=int, default=64, help="of wrk [%(default)s]")
     argument("--rate", type=float, default=500.0, help="requests a second where latency is measured [%(default)s]")
@@ -48,12 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one JSON object; see docs/service.md. Medians of the repeats, ratios taken within each."""
     work = pathlib.Path(args.work)
-    made = {name: bench_release(work / name, name, args.articles) for name in (MEAN, ATTENTION)}
+    made = {name: bench_release(work / name, name, args.articles, args.steps) for name in (MEAN, ATTENTION)}
     if args.large:
-        made[LARGE] = bench_release(work / LARGE, MEAN, args.large)
+        made[LARGE] = bench_release(work / LARGE, MEAN, args.large, args.steps)
+    live = {LIVE: args.live} if args.live else {}
+    if live:
+        made[LIVE] = made[MEAN]
     with contextlib.ExitStack() as stack:
         running = {EMPTY: stack.enter_context(started(work / "empty.log", "services.bench_peers", "empty"))}
-        running |= {name: stack.enter_context(_service(work, name, one)) for name, one in made.items()}
+        running |= {
+            name: stack.enter_context(_service(work, name, one, live.get(name, 0))) for name, one in made.items()
+        }
         plain = ("services.bench_peers", "plain", "--release", made[MEAN].path)
         running[PLAIN] = stack.enter_context(started(work / "plain.log", *plain))
         bodies = {name: made.get(name, made[MEAN]).bodies for name in running}
@@ -90,6 +102,8 @@ def _told(
     }
     if LARGE in rates:
         series["throughput_ratio_1m_to_100k"] = _ratios(rates[LARGE], rates[MEAN])
+    if LIVE in rates:
+        series["throughput_ratio_with_100k_live"] = _ratios(rates[LIVE], rates[MEAN])
     # The default model of training is the one with attention.
     for suffix, name in (("", ATTENTION), ("_mean", MEAN), ("_empty", EMPTY)):
         for measure in ("p50", "p99"):
@@ -109,10 +123,10 @@ def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> Sequence[float]:
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
-def bench_release(folder: pathlib.Path, tower: str, articles: int) -> Made:
+def bench_release(folder: pathlib.Path, tower: str, articles: int, steps: int = 400) -> Made:
     """A release for measurements below `folder`, and requests to it, with CURRENT pointing there: made by training in a
     process of its own, or taken as an earlier run made it. Raises ValueError where that fails."""
-    flags = ["--tower", tower, "--articles", str(articles), "--out", str(folder)]
+    flags = ["--tower", tower, "--articles", str(articles), "--steps", str(steps), "--out", str(folder)]
     command = [sys.executable, "-m", "training", "bench-release", *flags, "--features", ",".join(Features.names())]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -123,13 +137,15 @@ def bench_release(folder: pathlib.Path, tower: str, articles: int) -> Made:
     return Made(told["path"], bodies, {"articles": articles, "index": told["index"], "recall": told["recall_at_200"]})
 
 
-def _service(work: pathlib.Path, name: str, made: Made) -> contextlib.AbstractContextManager[Started]:
-    """With a store in which something has happened: views and impressions of the last hours."""
+def _service(work: pathlib.Path, name: str, made: Made, live: int = 0) -> contextlib.AbstractContextManager[Started]:
+    """With a store in which something has happened: views and impressions of the last hours, and so many articles that
+    the release does not know."""
     store = work / f"{name}.db"
     for file in work.glob(f"{store.name}*"):
         file.unlink()
     url = f"sqlite:///{store}"
     _fill(url, made.bodies)
+    _bring(url, live)
     return started(work / f"{name}.log", "services", "serve", "--release", made.path, "--store", url)
 
 
@@ -153,4 +169,23 @@ def _fill(url: str, bodies: Sequence[bytes]) -> None:
         records.append(Record("event", moment, fields))
     with contextlib.closing(open_store(url)) as store:
         for start in range(0, EVENTS, 1_000):
+            store.append(records[start : start + 1_000])
+
+
+def _bring(url: str, articles: int) -> None:
+    """They are like those of the release; see training.made_up."""
+    random, now = np.random.default_rng(1), time.time_ns() // 1_000
+    records = []
+    for number, (region, category, word) in enumerate(random.integers((200, 50, 100), size=(articles, 3)).tolist()):
+        fields = {
+            "article_id": f"live-{number:07d}",
+            "region_id": f"region-{region}",
+            "category_id": f"category-{category}",
+            "title": f"word-{100 * category + word}",
+            "price": float(1 + word),
+            "created_at": now - (articles - number) * EVENT_MICROS,
+        }
+        records.append(Record("article", now, fields))
+    with contextlib.closing(open_store(url)) as store:
+        for start in range(0, articles, 1_000):
             store.append(records[start : start + 1_000])

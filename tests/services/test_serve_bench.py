@@ -27,12 +27,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> serve_bench.Made:
 
 
 def test_the_service_ranks_for_the_made_up_users(made: serve_bench.Made, tmp_path: pathlib.Path) -> None:
-    with serve_bench._service(tmp_path, "mean", made) as server:
+    with serve_bench._service(tmp_path, "mean", made, live=30) as server:
         found = latencies(server.port, made.bodies, seconds=0.5, rate=20.0)
         assert server.start_seconds > 0
         assert server.memory_mb() > 100
     assert 0 < found.p50 <= found.p99
-    assert "is ready: 600 articles" in (tmp_path / "mean.log").read_text()
+    told = (tmp_path / "mean.log").read_text()
+    assert "is ready: 600 articles" in told
+    assert "knows of 30 articles that came" in told
 
 
 @pytest.mark.parametrize("kind", ["empty", "plain"])
@@ -80,6 +82,7 @@ def test_ratios_are_taken_within_a_repeat_and_the_median_is_told() -> None:
     )
     assert (told["start_seconds"], told["memory_mb"]) == (2.5, 300.0)
     assert "throughput_ratio_1m_to_100k" not in told
+    assert "throughput_ratio_with_100k_live" not in told
     assert json.loads(json.dumps(told)) == told
 
 
