@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services import readings
+from services.answered import AnswerLog
 from services.answers import Answer, Item
 from services.app import create_app
 from services.engine import Engine
@@ -248,8 +249,10 @@ def test_a_release_that_cannot_be_loaded_is_counted(tmp_path: pathlib.Path, call
     assert Figures(call(app, "GET", "/metrics").text)("release_errors_total") == 1
 
 
-def test_every_figure_is_described(make_app: Make, recommender: Recommender, call: Call) -> None:
+def test_every_figure_is_described(make_app: Make, recommender: Recommender, call: Call, store: SqliteStore) -> None:
+    """Also those of a service with a store, which keeps answers."""
     app = make_app(recommender)
+    AnswerLog(store, 0.0, app.state.metrics.registry).close()
     call(app, "POST", PATH, json={})
     told = Figures(call(app, "GET", "/metrics").text).names
     everything = readings.Readings("r", 1, 2, 3, 0.5, True, readings.OfStore(4, 5))
