@@ -17,6 +17,8 @@ DEFAULT_K = 20
 MAX_IDS = 1_000
 MAX_ID_CHARACTERS = 512
 MAX_NAMES = 100
+# Below the most names of any object of a body, so that what is wrong is told of the field.
+MAX_PINS = 50
 MAX_AGE_HOURS = 24.0 * 366 * 10
 
 
@@ -29,7 +31,7 @@ K = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 
 Names = Annotated[list[Id], Field(min_length=1, max_length=MAX_NAMES)]
 Price = Annotated[FiniteFloat, Field(ge=0)]
-Pins = Annotated[dict[Id, Whole], Field(max_length=MAX_K), AfterValidator(distinct)]
+Pins = Annotated[dict[Id, Whole], Field(max_length=MAX_PINS), AfterValidator(distinct)]
 
 
 class Filters(BaseModel):
