@@ -31,7 +31,12 @@ K = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 
 Names = Annotated[list[Id], Field(min_length=1, max_length=MAX_NAMES)]
 Price = Annotated[FiniteFloat, Field(ge=0)]
-Pins = Annotated[dict[Id, Whole], Field(max_length=MAX_PINS), AfterValidator(distinct)]
+# The pattern of its names alone would let a schema allow any other name too.
+Pins = Annotated[
+    dict[Id, Whole],
+    Field(max_length=MAX_PINS, json_schema_extra={"additionalProperties": False}),
+    AfterValidator(distinct),
+]
 
 
 class Filters(BaseModel):

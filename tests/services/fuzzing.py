@@ -7,7 +7,8 @@ from typing import Any
 
 import schemathesis
 
-RECOMMENDATIONS, EVENTS, USERS = "/v1/recommendations", "/v1/events", "/v1/users/{user_id}"
+RECOMMENDATIONS, FEED = "/v1/recommendations", "/v1/feed"
+EVENTS, USERS = "/v1/events", "/v1/users/{user_id}"
 SIMILAR, ARTICLES = "/v1/articles/{article_id}/similar", "/v1/articles/{article_id}"
 # What is wrong with a body that its schema allows.
 RULES = (
@@ -30,6 +31,10 @@ LINKS: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]] = {
         "similar": {"to": (SIMILAR, "get"), "parameters": {"article_id": FOUND}},
         "view": {"to": (EVENTS, "post"), "requestBody": {"events": [VIEW]}},
         "another": {"to": (RECOMMENDATIONS, "post"), "requestBody": {"exclude_article_ids": [FOUND], "k": 200}},
+    },
+    (FEED, "post", "200"): {
+        "next": {"to": (FEED, "post"), "requestBody": {"page_token": "$response.body#/next_page_token"}},
+        "view": {"to": (EVENTS, "post"), "requestBody": {"events": [VIEW]}},
     },
     (EVENTS, "post", "202"): {
         "recommend": {"to": (RECOMMENDATIONS, "post"), "requestBody": {"user_id": ASKING}},

@@ -160,9 +160,15 @@ def test_an_arm_weighs_the_sources_of_its_users(make_app: Make, call: Call, load
     assert (told["variant"], ids(told)) == ("one:new", ["b", "f", tiny.TREE])
 
 
+def test_whole_numbers_may_be_written_as_any(app: FastAPI, call: Call) -> None:
+    assert ids(answer(app, call, k=3, rules={"pins": {"f": 1.0}, "caps": {"seller": 1.0}})) == ["f", "b", "e"]
+
+
 BAD: list[tuple[Any, str, str]] = [
     ({"colour": 1}, "rules.colour", "not permitted"),
     ({"pins": {"a": 0}}, "rules.pins.a", "greater than or equal to 1"),
+    ({"pins": {"a": 1.5}}, "rules.pins.a", "valid integer"),
+    ({"pins": {"a\n": 1}}, "rules.pins.a\n.[key]", "character 1 is the control character U+000A"),
     ({"pins": {"a": "1"}}, "rules.pins.a", "valid integer"),
     ({"pins": {"a": 10**15}}, "rules.pins.a", "less than or equal to 1000000"),
     ({"pins": {"a": 1, "b": 1}}, "rules.pins", "position 1 is given to 'a' and 'b'"),
