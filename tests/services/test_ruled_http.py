@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from services.cases import Request
 from services.ranker import ToRank
 from services.recommender import Recommender
 from services.release import Release
+from services.rules import Rules
 from services.ruling import RulesFile, Ruling
 from services.state import State
 from services.towers import Floats
@@ -110,7 +112,7 @@ class ByGoal:
 
 
 def test_goals_reach_the_ranking(make_app: Make, call: Call, loaded: Release) -> None:
-    """Not of the others that are asked in the same batch. A goal that is not named counts nothing."""
+    """A goal that is not named counts nothing."""
     app = make_app(Recommender(dataclasses.replace(loaded, ranking=ByGoal()), State()))
     assert ids(answer(app, call, k=2, rules={"goals": {"view": 1, "like": 1}})) == ["f", "e"]
     assert ids(answer(app, call, k=2, rules={"goals": {"view": 1, "chat": 1}})) == ["b", "c"]
@@ -118,6 +120,17 @@ def test_goals_reach_the_ranking(make_app: Make, call: Call, loaded: Release) ->
     app.state.ruling = Ruling(RulesFile.model_validate({"rules": {"goals": {"like": 1}}}))
     assert ids(answer(app, call, k=2)) == ["f", "e"]
     assert ids(answer(app, call, k=2, rules={"goals": {"chat": 1}})) == ["b", "c"]
+
+
+def test_goals_are_of_one_question_of_a_batch(loaded: Release) -> None:
+    """Without goals a view counts alone, all are as likely, and the row decides: b."""
+    recommender = Recommender(dataclasses.replace(loaded, ranking=ByGoal()), State())
+    plain = Request(tiny.MIDNIGHT, 1, recent_article_ids=["a"])
+    liked, chatted = (dataclasses.replace(plain, rules=Rules(goals={goal: 1.0})) for goal in ("like", "chat"))
+    answers = recommender.answer_all([liked, plain, chatted, liked])
+    assert [answer.items[0].article_id for answer in answers] == ["f", "b", "b", "f"]
+    # .5 of a view times 1 of a like; .5 of a view; .5 of a view times .8 of a chat
+    assert [answer.items[0].score for answer in answers] == pytest.approx([0.5, 0.5, 0.4, 0.5])
 
 
 class Failing:
