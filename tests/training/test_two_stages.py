@@ -34,7 +34,7 @@ def test_each_stage_is_given_what_the_ones_before_made() -> None:
     assert make(road) == {"candidates": "made/publish", "ranked": "made/publish ranked"}
     parts = "--dataset made/dataset --candidate made/candidate"
     places = "--out b/models --work b/work"
-    publish = f"training publish {parts} --index made/index --releases b/releases"
+    publish = f"training publish {parts} --index made/index --releases b/releases --preset marketplace"
     assert road.commands == [
         f"training candidate --dataset made/dataset {places} --held-out last-view --seed 7",
         f"training index {parts} --out b/indices",
