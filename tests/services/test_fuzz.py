@@ -24,7 +24,7 @@ id = "fuzz"
 sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"
 scopes = ["read", "write", "admin"]
 """
-OPERATIONS = 8
+OPERATIONS = 12
 
 
 @pytest.fixture(scope="module")
