@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -30,7 +29,7 @@ class Started(NamedTuple):
     def memory_mb(self) -> float:
         """Resident memory of the process and of those that it started."""
         pids = [self.process.pid, *_children(self.process.pid)]
-        return round(sum(_resident_kb(pid) for pid in pids) / 1024, 1)
+        return round(sum(map(resident_mb, pids)), 1)
 
 
 @contextlib.contextmanager
@@ -38,12 +37,12 @@ def started(log: pathlib.Path, *command: str) -> Iterator[Started]:
     """`python -m <command> --port <free one>`, once `/readyz` answers 200; what it logs goes to the file `log`. Raises
     LoadError where it ends instead, or is not ready in two minutes. Nothing is refused for having waited: a slow server
     is to be measured, too."""
-    port, began = _free_port(), time.monotonic()
+    (port,), began = free_ports(1), time.monotonic()
     whole: Sequence[str] = [sys.executable, "-m", *command, "--port", str(port)]
     with log.open("wb") as told:
         process = subprocess.Popen(whole, stdout=told, stderr=told, env={**os.environ, **PATIENT})
     try:
-        while not _is_ready(port):
+        while not is_ready(port):
             if process.poll() is not None:
                 raise LoadError(f"{' '.join(whole)} ended with {process.returncode}, see {log}")
             if time.monotonic() - began > START_SECONDS:
@@ -51,11 +50,12 @@ def started(log: pathlib.Path, *command: str) -> Iterator[Started]:
             time.sleep(0.02)
         yield Started(port, process, round(time.monotonic() - began, 2))
     finally:
-        _stop(process)
+        stop(process)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGTERM)
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM, and SIGKILL to what does not end within half a minute."""
+    process.terminate()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
@@ -63,7 +63,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Whether `/readyz` of the server at 127.0.0.1 answers 200."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
@@ -71,10 +72,13 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody listens on."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _children(pid: int) -> Sequence[int]:
@@ -82,6 +86,7 @@ def _children(pid: int) -> Sequence[int]:
     return [int(child) for file in files for child in file.read_text(encoding="ascii").split()]
 
 
-def _resident_kb(pid: int) -> int:
+def resident_mb(pid: int) -> float:
+    """Resident memory of one process."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024

@@ -3,14 +3,10 @@
 import functools
 import os
 import pathlib
-import signal
-import socket
 import subprocess
 import sys
 import time
 import types
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
 import redis
@@ -18,7 +14,9 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-START_SECONDS, STOP_SECONDS = 180.0, 60.0
+from services.bench_servers import free_ports, is_ready, resident_mb, stop
+
+START_SECONDS = 180.0
 SERVICES = 2
 POLL_SECONDS = "2"
 
@@ -40,7 +38,7 @@ class Processes:
         except KeyError as error:
             raise ProcessesError(f"{error.args[0]} is not set: run it beside the embedded BigQuery") from error
         self._folder, self._logs, self._releases, self._dataset = folder, logs, releases, dataset
-        store_port, *self.ports = _free_ports(1 + SERVICES)
+        store_port, *self.ports = free_ports(1 + SERVICES)
         self._store_port, self._url = store_port, f"redis://127.0.0.1:{store_port}/0"
         self._services: dict[int, subprocess.Popen[bytes]] = {}
         self._store: subprocess.Popen[bytes] | None = None
@@ -73,8 +71,7 @@ class Processes:
     def _end(self) -> None:
         for process in (*self._services.values(), self._sink, self._store):
             if process is not None and process.poll() is None:
-                process.terminate()
-                _wait(process)
+                stop(process)
         self._client.close()
 
     def all_ready(self) -> None:
@@ -82,7 +79,7 @@ class Processes:
         for port in self.ports:
             if self._services[port].poll() is not None:
                 self._serve(port)
-            _until(functools.partial(_is_ready, port), START_SECONDS, f"the service on port {port} is not ready")
+            _until(functools.partial(is_ready, port), START_SECONDS, f"the service on port {port} is not ready")
 
     def kill_one(self) -> None:
         """SIGKILL to the first service, which is started again as whoever runs it would."""
@@ -107,15 +104,13 @@ class Processes:
 
     def memory_mb(self) -> float:
         """Resident memory of the service that is never killed."""
-        status = pathlib.Path(f"/proc/{self._services[self.ports[-1]].pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1024
+        return resident_mb(self._services[self.ports[-1]].pid)
 
     def delivered(self, seconds: float) -> set[str]:
         """The ids of all events in BigQuery once the sink has delivered what there is. Raises ProcessesError where that
         takes longer."""
         assert self._sink is not None
-        self._sink.terminate()
-        _wait(self._sink)
+        stop(self._sink)
         self._sink = self._start("sink_at_last", *self._sink_command(), "--once")
         if self._sink.wait(seconds):
             raise ProcessesError(f"the sink ended with {self._sink.returncode}, see {self._logs}")
@@ -144,36 +139,9 @@ class Processes:
             return False
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> None:
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
-
-
 def _until(said: Callable[[], bool], seconds: float, failure: str) -> None:
     deadline = time.monotonic() + seconds
     while not said():
         if time.monotonic() > deadline:
             raise ProcessesError(f"{failure} after {seconds:.0f} s")
         time.sleep(0.1)
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
