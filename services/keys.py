@@ -3,17 +3,15 @@
 import dataclasses
 import hashlib
 import hmac
-import json
 import logging
 import pathlib
-import re
 import time
-import tomllib
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from services import files
 from services.limits import Rate
 
 LOGGER = logging.getLogger(__name__)
@@ -134,27 +132,7 @@ class Keys:
 
 def read(path: pathlib.Path) -> Sequence[Key]:
     """The entries of a key file: JSON where its name ends so, TOML otherwise. Raises KeyFileError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return _KeyFile.model_validate(content).keys
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise KeyFileError(f"key file {path}: {place}: {first['msg']}") from None
-    except OSError as error:
-        raise KeyFileError(f"key file {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise KeyFileError(f"key file {path} is not UTF-8") from None
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise KeyFileError(f"key file {path} is not {kind}{_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    """Where it is broken; the parsers' own words may quote what stands there."""
-    found = re.search(r"line \d+", str(error))
-    return f" at {found[0]}" if found else ""
+    return files.read(path, _KeyFile, "key file", KeyFileError).keys
 
 
 def _by_digest(keys: Sequence[Key]) -> Sequence[tuple[str, Key]]:

@@ -1,17 +1,14 @@
 """Decides by which rules a request is answered: those of the rules file, of its arms of experiments, and its own."""
 
 import dataclasses
-import json
 import pathlib
-import re
 import secrets
-import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from services import rules
+from services import files, rules
 from services.candidates import Source
 from services.keyed import MOST_KEY_BYTES
 from services.pages import LEAST_KEY_BYTES, PageTokens
@@ -108,24 +105,7 @@ class Ruling:
 
 def read(path: str) -> RulesFile:
     """What a rules file says: JSON where its name ends so, TOML otherwise. Raises RulesFileError."""
-    file = pathlib.Path(path)
-    kind = "JSON" if file.suffix == ".json" else "TOML"
-    try:
-        text = file.read_text(encoding="utf-8")
-        content: Any = json.loads(text) if kind == "JSON" else tomllib.loads(text)
-        return RulesFile.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RulesFileError(f"rules file {path}: {place}: {first['msg']}") from None
-    except OSError as error:
-        raise RulesFileError(f"rules file {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RulesFileError(f"rules file {path} is not UTF-8") from None
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        # The parsers' own words may quote what stands there.
-        line = re.search(r"line \d+", str(error))
-        raise RulesFileError(f"rules file {path} is not {kind}{f' at {line[0]}' if line else ''}") from None
+    return files.read(pathlib.Path(path), RulesFile, "rules file", RulesFileError)
 
 
 def _bytes(key: SecretStr | None) -> bytes:
