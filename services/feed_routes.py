@@ -1,18 +1,15 @@
 """Decides how the feed is asked for over HTTP, page by page."""
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from services import schemas
-from services.batcher import OverloadedError
 from services.direct import DirectRoute
 from services.errors import FieldsRefusedError
 from services.feed import Cursor
 from services.paging import Paging
-from services.requested import places, question
-from services.routes import ERRORS, now, overloaded, ready_engine
+from services.requested import question
+from services.routes import ERRORS, answered, now, ready_engine, respond
 from services.ruling import Ruling
-from services.traces import span
 
 router = APIRouter()
 
@@ -26,21 +23,9 @@ async def feed(request: Request, body: schemas.FeedRequest) -> Response:
     ruling: Ruling = request.app.state.ruling
     paging = Paging(_cursor(ruling, body.page_token, moment), ruling.slots)
     asked = question(request, body, engine, moment, paging)
-    try:
-        answer = await engine.recommend(asked)
-    except OverloadedError as error:
-        raise overloaded(request, error) from error
-    request.app.state.metrics.answer(answer)
-    with span("respond"):
-        told = {
-            "request_id": request.state.request_id,
-            "release_id": answer.release_id,
-            "variant": asked.variant,
-            "degraded": answer.degraded,
-            "items": places(answer.items),
-            "next_page_token": None if answer.following is None else ruling.tokens.write(answer.following),
-        }
-        return Response(to_json(told), media_type="application/json")
+    answer = await answered(request, engine, asked)
+    token = None if answer.following is None else ruling.tokens.write(answer.following)
+    return respond(request, asked, answer, next_page_token=token)
 
 
 router.routes.append(DirectRoute("/v1/feed", feed, methods=["POST"], response_model=schemas.FeedPage, responses=ERRORS))

@@ -9,9 +9,10 @@ from pydantic_core import to_json
 
 import services
 from services import readings, recommender, schemas
-from services.answers import Item
+from services.answers import Answer, Item
 from services.batcher import OverloadedError
 from services.bodies import JsonRoute
+from services.cases import Request as Question
 from services.direct import DirectRoute
 from services.engine import Engine
 from services.readiness import NotReady
@@ -46,20 +47,7 @@ async def recommend(request: Request, body: schemas.RecommendationRequest) -> Re
     """
     engine = ready_engine(request)
     asked = question(request, body, engine, now(request))
-    try:
-        answer = await engine.recommend(asked)
-    except OverloadedError as error:
-        raise overloaded(request, error) from error
-    request.app.state.metrics.answer(answer)
-    with span("respond"):
-        told = {
-            "request_id": request.state.request_id,
-            "release_id": answer.release_id,
-            "variant": asked.variant,
-            "degraded": answer.degraded,
-            "items": places(answer.items),
-        }
-        return Response(to_json(told), media_type="application/json")
+    return respond(request, asked, await answered(request, engine, asked))
 
 
 router.routes.append(
@@ -133,6 +121,30 @@ def metrics(request: Request) -> Response:
     """Figures for Prometheus, see docs/metrics.md."""
     app = request.app.state
     return Response(app.metrics.exposition(readings.read(app.readiness, app.store)), media_type=CONTENT_TYPE_LATEST)
+
+
+async def answered(request: Request, engine: Engine, asked: Question) -> Answer:
+    """The engine's answer, counted; 503 where there is no time for it."""
+    try:
+        answer = await engine.recommend(asked)
+    except OverloadedError as error:
+        raise overloaded(request, error) from error
+    request.app.state.metrics.answer(answer)
+    return answer
+
+
+def respond(request: Request, asked: Question, answer: Answer, **more: Any) -> Response:
+    """An answer as it goes out, with `more` fields behind those that every answer has."""
+    with span("respond"):
+        told = {
+            "request_id": request.state.request_id,
+            "release_id": answer.release_id,
+            "variant": asked.variant,
+            "degraded": answer.degraded,
+            "items": places(answer.items),
+            **more,
+        }
+        return Response(to_json(told), media_type="application/json")
 
 
 def overloaded(request: Request, error: OverloadedError) -> HTTPException:
