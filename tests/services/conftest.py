@@ -22,6 +22,7 @@ from services.engine import Engine
 from services.recommender import Recommender
 from services.release import Release
 from services.settings import Settings
+from services.sqlite_store import SqliteStore
 from tests.services import tiny
 from tests.services.redis_server import RedisServer
 
@@ -121,6 +122,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         pytest.skip("redis-server is not installed: apt-get install redis-server")
     with RedisServer(tmp_path_factory.mktemp("redis")) as running:
         yield running
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
+    """An empty store that belongs to one test."""
+    opened = SqliteStore(tmp_path / "log.sqlite")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

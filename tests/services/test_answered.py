@@ -3,10 +3,9 @@
 import asyncio
 import dataclasses
 import json
-import pathlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,13 +43,6 @@ class Backwards:
     def probabilities(self, asked: ToRank) -> Sequence[Floats]:
         self.told.append(asked)
         return [np.repeat(1 - each[:, :1], 4, axis=1) for each in asked.split(asked.tokens[asked.rows])]
-
-
-@pytest.fixture
-def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -45,13 +45,6 @@ def folder(tmp_path: pathlib.Path, towers: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def start(folder: pathlib.Path, store: SqliteStore) -> Iterator[Callable[[], FastAPI]]:
     """Starts a service of the releases and the store; each is closed at the end."""
     started: list[FastAPI] = []

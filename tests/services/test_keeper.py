@@ -38,13 +38,6 @@ class Owner:
 
 
 @pytest.fixture
-def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def now() -> list[float]:
     return [1000.0]
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -52,13 +52,6 @@ class Figures:
 
 def figures_of(metrics: Metrics, read: Readings | None = None) -> Figures:
     return Figures(metrics.exposition(read or Readings()).decode())
-
-
-@pytest.fixture
-def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
 
 
 def test_a_histogram_counts_a_bound_as_below_itself() -> None:

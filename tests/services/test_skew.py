@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,6 @@ class Backwards:
 
     def probabilities(self, asked: ToRank) -> Sequence[Floats]:
         return [np.repeat(1 - each[:, :1], 4, axis=1) for each in asked.split(asked.tokens[asked.rows])]
-
-
-@pytest.fixture
-def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Whatever is asked of whatever release: all there may be up to k, each once, nothing else, and in the stated order."""
 
 import itertools
-import pathlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -59,13 +58,6 @@ QUESTIONS = st.builds(
     past=PASTS,
 )
 ORDER = (*FOUND_BY, "popular_in_region", "popular", "catalogue")
-
-
-@pytest.fixture
-def store(tmp_path: pathlib.Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
 
 
 def named(questions: Sequence[Question], kept: str) -> list[Question]:
