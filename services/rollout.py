@@ -33,7 +33,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 600.0
 
 
 class Rollout:
-    """Loads releases, and lets them answer. `has_carried`: each was told of what the store knows of articles."""
+    """Loads releases, and lets them answer. `has_carried`: the first was told of what the store knows of
+    articles."""
 
     def __init__(
         self, settings: Settings, store: Store | None, registry: Registry, clock: Callable[[], float] = time.monotonic
@@ -50,12 +51,20 @@ class Rollout:
         path = self._settings.release or release.current(self._settings.releases or "")
         loaded = open_release(path, self._settings.threads, self._registry)
         recommender = recommender_of(loaded, self._settings, self._new_state(loaded))
-        return Serving(recommender, self._carry(recommender))
+        try:
+            serving = Serving(recommender, self._carry(recommender))
+            self._drop(loaded)
+        except StoreError as error:
+            LOGGER.warning("articles that came lately cannot be read yet, the log will tell of them: %s", error)
+            self.has_carried = False
+            return Serving(recommender, Carried([]))
+        return serving
 
     def look(self, engine: Engine) -> bool:
         """Lets the release that CURRENT names answer, where it is another one; returns whether one took over.
 
-        A release that cannot be served is refused: the error is raised, and the release is tried again later.
+        A release that cannot be served is refused: the error is raised, and the release is tried again later. So it is
+        while the store is away: nothing else would tell the release of articles that came before.
         """
         if self._settings.release is not None or self._settings.releases is None:
             return False
@@ -70,12 +79,11 @@ class Rollout:
         if named == self._refused and self._clock() < self._again_at:
             return False
         try:
-            self._take_over(engine, self._settings.releases)
+            return self._take_over(engine, self._settings.releases)
         except Exception:
             self._pause = FIRST_PAUSE_SECONDS if named != self._refused else min(2 * self._pause, LONGEST_PAUSE_SECONDS)
             self._refused, self._again_at = named, self._clock() + self._pause
             raise
-        return True
 
     def go_back(self, engine: Engine) -> str:
         """Points CURRENT at the release that was served before, and lets it answer at once; its id.
@@ -94,7 +102,7 @@ class Rollout:
         LOGGER.info("went back to release %s", previous.release.id)
         return previous.release.id
 
-    def _take_over(self, engine: Engine, releases: str) -> None:
+    def _take_over(self, engine: Engine, releases: str) -> bool:
         since, path = engine.position, release.current(releases)
         loaded = open_release(path, self._settings.threads, self._registry)
         _warm(loaded, self._settings)
@@ -103,9 +111,14 @@ class Rollout:
         with self._deciding:
             if release.pointed(releases) != loaded.id:
                 LOGGER.info("CURRENT moved on while release %s was loaded", loaded.id)
-                return
+                return False
             engine.replace(serving, lambda: self._articles_between(since, engine))
         LOGGER.info("release %s answers", loaded.id)
+        try:
+            self._drop(loaded)
+        except StoreError as error:
+            LOGGER.warning("articles that release %s has are kept until the next one: %s", loaded.id, error)
+        return True
 
     def _new_state(self, loaded: Release) -> State | None:
         """With a store there is a state, what is viewed now and the ranking; without one the two towers alone. It lives
@@ -117,17 +130,11 @@ class Rollout:
         return State(preset.half_life, preset.reach, users)
 
     def _carry(self, recommender: Recommender) -> Carried:
-        """Tells a recommender that nobody asks yet of the articles that came since its release was built."""
+        """Tells a recommender that nobody asks yet of the articles that came since its release was built. Raises
+        StoreError."""
         if self._store is None:
             return Carried([])
-        try:
-            records = self._store.articles()
-            self._store.drop_articles(recommender.release.until - KEPT_FOR)
-        except StoreError as error:
-            LOGGER.warning("articles that came lately cannot be read yet, the log will tell of them: %s", error)
-            self.has_carried = False
-            return Carried([])
-        loaded = recommender.release
+        loaded, records = recommender.release, self._store.articles()
         wanted = [record for record in records if not _has(loaded, record)]
         for start in range(0, len(wanted), AT_ONCE):
             came = arrivals.of_records(loaded, wanted[start : start + AT_ONCE])
@@ -136,6 +143,11 @@ class Rollout:
             arrivals.put(recommender, came)
         LOGGER.info("release %s knows of %d articles that came or went since", loaded.id, len(wanted))
         return Carried(records)
+
+    def _drop(self, loaded: Release) -> None:
+        """Has the store forget articles that a release at work has for long. Raises StoreError."""
+        if self._store is not None:
+            self._store.drop_articles(loaded.until - KEPT_FOR)
 
     def _articles_between(self, since: str, engine: Engine) -> Sequence[Record]:
         """Those records behind a position, and up to that of the engine."""

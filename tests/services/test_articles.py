@@ -15,9 +15,10 @@ import pytest
 from fastapi import FastAPI
 
 from services.app import create_app
+from services.rollout import FIRST_PAUSE_SECONDS
 from services.settings import Settings
 from services.sqlite_store import SqliteStore
-from services.store import Logged, Record
+from services.store import Logged, Record, StoreError
 from tests.services import tiny
 
 Call = Callable[..., httpx.Response]
@@ -161,6 +162,34 @@ def test_another_release_takes_over_what_came_since(
     assert call(app, "GET", "/readyz").json()["release_id"] == before.id
     assert not look(engine)
     assert start().state.readiness.state.recommender.release.id == before.id
+
+
+def test_no_release_takes_over_without_what_came_before(
+    start: Callable[[], FastAPI],
+    call: Call,
+    folder: pathlib.Path,
+    towers: pathlib.Path,
+    store: SqliteStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log was read up to its end: what is in the store alone would be missing."""
+    app = start()
+    engine, rollout = app.state.readiness.state, app.state.readiness.rollout
+    call(app, "PUT", "/v1/articles/new", json={"title": "bicycle"})
+    wait_until(lambda: "new" in found(app, call))
+    tiny.publish(folder, towers, another, number=1)
+
+    def away() -> Any:
+        raise StoreError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "articles", away)
+        with pytest.raises(StoreError):
+            rollout.look(engine)
+    assert engine.previous is None
+    monkeypatch.setattr(rollout, "_clock", lambda: time.monotonic() + FIRST_PAUSE_SECONDS)
+    assert rollout.look(engine)
+    assert "new" in found(app, call)
 
 
 def test_only_the_release_before_is_kept(
