@@ -215,10 +215,14 @@ class Engine:
         state = self.recommender.state
         assert state is not None
         for record in records:
-            if record.kind == "event":
-                self._happened(state, record)
-            elif record.kind == "forget":
-                state.forget(record.fields["user_id"])
+            try:
+                if record.kind == "event":
+                    self._happened(state, record)
+                elif record.kind == "forget":
+                    state.forget(record.fields["user_id"])
+            except (TypeError, ValueError):  # a field of a wrong type
+                self.unreadable += 1
+                LOGGER.exception("a record of the log has no effect")
         state.position = position
 
     def _let_answer(self, serving: Serving, came: Sequence[Arrivals]) -> None:

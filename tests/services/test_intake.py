@@ -153,6 +153,9 @@ def test_a_record_that_lacks_a_field_stops_nothing(app: FastAPI, call: Call, sto
     store.append([Record("event", 0, {"event_id": "1", "user_id": "anna", "event_type": "view", "article_id": "c"})])
     app.state.readiness.state.tell([Logged("", Record("event", 0, {"user_id": "anna"}))])
     assert app.state.readiness.state.unreadable == 1
+    fields = {"event_id": "2", "user_id": "anna", "event_type": "view", "article_id": "c", "received_at": "yesterday"}
+    app.state.readiness.state.tell([Logged("", Record("event", 0, fields))])
+    assert app.state.readiness.state.unreadable == 2
     call(app, "POST", EVENTS, json={"events": [view("c", "björn")]})
     clock.wait_until(lambda: "viewed_now" in {item["source"] for item in items(app, call, k=200)})
 
