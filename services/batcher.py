@@ -36,14 +36,16 @@ class Batcher(Generic[Question, Answer]):
         most: int,
         patience_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
-        """`work` gets up to `most` questions and returns as many answers. Who comes while the longest waiting question
-        has waited for more than `patience_seconds` is refused, and so is who has waited that long itself."""
+        """The thread calls `begin` before all else. `work` gets up to `most` questions and returns as many answers. Who
+        comes while the longest waiting question has waited for more than `patience_seconds` is refused, and so is who
+        has waited that long itself."""
         self._work, self._most, self._patience, self._clock = work, most, patience_seconds, clock
         self._waiting: collections.deque[_Waiting[Question, Answer]] = collections.deque()
         self._tasks: collections.deque[Callable[[], None]] = collections.deque()
         self._changed = threading.Condition()
-        self._ended = False
+        self._ended, self._begin = False, begin
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
 
@@ -90,6 +92,7 @@ class Batcher(Generic[Question, Answer]):
         self._thread.join()
 
     def _run(self) -> None:
+        self._begin()
         while True:
             with self._changed:
                 while not (self._waiting or self._tasks or self._ended):

@@ -9,14 +9,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from services.bench_load import LoadError
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
-PATIENT = {"NEARFEED_PATIENCE_MS": "20000"}
+# Nothing is refused for having waited, nor answered unranked: a slow server is to be measured, too.
+PATIENT = {"NEARFEED_PATIENCE_MS": "20000", "NEARFEED_DEADLINE_MS": "20000"}
 
 
 class Started(NamedTuple):
@@ -35,8 +38,7 @@ class Started(NamedTuple):
 @contextlib.contextmanager
 def started(log: pathlib.Path, *command: str) -> Iterator[Started]:
     """`python -m <command> --port <free one>`, once `/readyz` answers 200; what it logs goes to the file `log`. Raises
-    LoadError where it ends instead, or is not ready in two minutes. Nothing is refused for having waited: a slow server
-    is to be measured, too."""
+    LoadError where it ends instead, or is not ready in two minutes."""
     (port,), began = free_ports(1), time.monotonic()
     whole: Sequence[str] = [sys.executable, "-m", *command, "--port", str(port)]
     with log.open("wb") as told:
@@ -70,6 +72,15 @@ def is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
+
+
+def degraded(port: int) -> Mapping[str, float]:
+    """How many answers of the service at 127.0.0.1 were not what they should be, by reason, since it started."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    samples = (sample for family in families for sample in family.samples)
+    counted = {one.labels["reason"]: one.value for one in samples if one.name == "nearfeed_degraded_total"}
+    return {reason: count for reason, count in counted.items() if count}
 
 
 def free_ports(count: int) -> list[int]:

@@ -128,8 +128,7 @@ class Catalogue:
 
     def known(self, article_ids: Iterable[str]) -> list[int]:
         """Rows of those ids that are in the catalogue, in the given order; the others are left out."""
-        found = (self.registry.row(article_id) for article_id in article_ids)
-        return self.known_rows(np.fromiter((row for row in found if row is not None), np.int64)).tolist()
+        return self.known_rows(np.array(self.registry.rows(article_ids), np.int64)).tolist()
 
     def known_rows(self, rows: Rows) -> Rows:
         """Those of the rows [n] that are in the catalogue, in the given order."""

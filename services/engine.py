@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from services import arrivals, logs, snapshots, traces
+from services import arrivals, logs, runtime, snapshots, traces
 from services.answered import Answered, AnswerLog
 from services.answers import Answer, Item
 from services.arrivals import Arrivals, Carried
@@ -66,7 +66,9 @@ class Engine:
         self._telling = threading.Lock()
         self._answers = answers
         self._limits, self._pace = Limits(deadline_seconds, patience_seconds), Pace()
-        self._batcher: Batcher[Asked, Answer] = Batcher(self._answer, most, patience_seconds)
+        self._batcher: Batcher[Asked, Answer] = Batcher(
+            self._answer, most, patience_seconds, begin=runtime.size_for_this_thread
+        )
         self._registry = recommender.release.catalogue.registry
         self._registry.published_by(lambda rows: self._batcher.do(lambda: self._make_room(rows)).result())
 

@@ -1,7 +1,7 @@
 """Decides how the ranking model is called: by the concrete signature of a SavedModel, in a few fixed shapes."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,8 +16,6 @@ INPUTS = {"features", "candidates", "history", "length", "position"}
 GOALS = ("view", "dwell", "like", "chat")
 TOLERANCE = 1e-4
 _WIDTH_STEP = 50
-# Compiled code of a fixed size is used from this share of it on.
-FILLED = 0.6
 
 
 class ToRank(NamedTuple):
@@ -66,9 +64,10 @@ class SavedRanker:
         # By how many lists of how many articles they take.
         self._fixed: dict[tuple[int, int], Any] = {}
 
-    def compile(self, most: int, articles: int) -> None:
-        """Has batches of 1, 2, 4, ... up to `most` lists of up to `articles` ranked by compiled code from now on, each
-        once its own is there; takes seconds for each. Raises ValueError where compiled code answers otherwise."""
+    def compile(self, most: int, articles: int) -> Iterator[int]:
+        """Has batches of up to 1, 2, 4, ..., `most` lists of up to `articles` ranked by compiled code, and tells each
+        size that is so from now on; one takes the better part of a second. Raises ValueError where compiled code
+        answers otherwise."""
         width, lists = _width(articles), 1
         while lists <= most:
             shapes = {
@@ -79,12 +78,13 @@ class SavedRanker:
                 "position": (lists, width),
             }
             self._fixed[lists, width] = hastened.compiled(self._rank, shapes, (width, self._history))
+            yield lists
             lists *= 2
 
     def _call(self, lists: int, width: int) -> tuple[Any, int]:
-        """What ranks so many lists, and how many it takes; to fill up more than that is no gain."""
+        """What ranks so many lists, and how many it takes."""
         filled = 1 << (lists - 1).bit_length()
-        if lists >= FILLED * filled and (filled, width) in self._fixed:
+        if (filled, width) in self._fixed:
             return self._fixed[filled, width], filled
         return self._rank, lists
 

@@ -10,7 +10,6 @@ from services.engine import Engine
 from services.follower import Follower
 from services.keeper import Keeper
 from services.metrics import Metrics
-from services.ranker import SavedRanker
 from services.registry import Registry
 from services.rollout import LONGEST_PAUSE_SECONDS, Rollout
 from services.settings import Settings
@@ -57,7 +56,6 @@ class Readiness:
             try:
                 if self.rollout.look(self.state):
                     self._answers_now(self.state)
-                    self._compile(settings)
             except Exception:
                 self._metrics.release_refused()
                 with logs.without_input():
@@ -67,19 +65,12 @@ class Readiness:
         """While the service answers: it does so by the plain model until each size has been compiled."""
         if not settings.compile_ranking or isinstance(self.state, NotReady):
             return
-        recommender = self.state.recommender
-        ranking = recommender.release.ranking
-        if isinstance(ranking, SavedRanker) and recommender.is_ranked:
-            try:
-                ranking.compile(settings.batch, recommender.candidates)
-            except Exception:
-                with logs.without_input():
-                    LOGGER.exception("the ranking model cannot be compiled, it goes on as it is")
+        warmup.compile_ranking(self.state.recommender, settings.batch, self._ended.is_set)
 
     def load(self, settings: Settings, store: Store | None = None) -> None:
         """Loads the release that the settings name, and lets the log of `store` have its effect on it; any error is
         logged and becomes the reason for not being ready."""
-        self.rollout = Rollout(settings, store, Registry())
+        self.rollout = Rollout(settings, store, Registry(), is_ended=self._ended.is_set)
         try:
             serving = self.rollout.first()
             warmup.answer_once(serving.recommender)

@@ -15,7 +15,7 @@ from services.eligibility import eligibility
 from services.features import Features
 from services.filtered import Retrieval
 from services.finishing import Finishing
-from services.history import History, full_hour, history, of_rows, user_vectors
+from services.history import History, full_hour, of_rows, user_vectors
 from services.merging import Merged
 from services.newest import Newest
 from services.ordering import Turn, Unhurried, ordered
@@ -152,9 +152,10 @@ class Recommender:
 
     def _case(self, request: Request, past: Past) -> Case:
         catalogue, longest = self.release.catalogue, self.release.dimensions.history
-        seen = catalogue.known(itertools.chain(request.recent_article_ids, request.exclude_article_ids))
+        recent = catalogue.known(request.recent_article_ids)
+        seen = [*recent, *catalogue.known(request.exclude_article_ids)]
         if past is NOBODY or past is UNAVAILABLE:
-            views = history(request.recent_article_ids, longest, catalogue)
+            views = History(of_rows(recent, longest), len(request.recent_article_ids) - len(recent))
         else:
             seen += [*past.viewed.tolist(), *past.hidden.tolist()]
             views = History(of_rows(catalogue.known_rows(past.viewed).tolist(), longest), 0)

@@ -1,7 +1,7 @@
 """Decides which row an article has: the same one in every release that a process loads, for as long as it runs."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Registry:
         """None for an article that is not known, or not yet."""
         row = self._rows.get(article_id)
         return None if row is None or row >= self._published else row
+
+    def rows(self, article_ids: Iterable[str]) -> list[int]:
+        """Of those ids that are known, in the given order."""
+        rows, published = self._rows, self._published
+        return [rows[article_id] for article_id in article_ids if rows.get(article_id, published) < published]
 
     def number(self, article_ids: Sequence[str]) -> Rows:
         """[n]: the row of each, a new one for what was never named before."""

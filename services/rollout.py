@@ -37,8 +37,15 @@ class Rollout:
     articles."""
 
     def __init__(
-        self, settings: Settings, store: Store | None, registry: Registry, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        store: Store | None,
+        registry: Registry,
+        clock: Callable[[], float] = time.monotonic,
+        is_ended: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Nothing is compiled any more once it `is_ended`."""
+        self._is_ended = is_ended
         self._settings, self._store, self._registry, self._clock = settings, store, registry, clock
         # Nobody moves CURRENT or the release at work meanwhile.
         self._deciding = threading.Lock()
@@ -107,6 +114,8 @@ class Rollout:
         loaded = open_release(path, self._settings.threads, self._registry)
         _warm(loaded, self._settings)
         recommender = recommender_of(loaded, self._settings, engine.recommender.state)
+        if self._settings.compile_ranking:
+            warmup.compile_ranking(recommender, self._settings.batch, self._is_ended)
         serving = Serving(recommender, self._carry(recommender))
         with self._deciding:
             if release.pointed(releases) != loaded.id:

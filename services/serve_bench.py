@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from services.bench_load import Latencies, latencies, throughput
-from services.bench_servers import Started, started
+from services.bench_load import Latencies, LoadError, latencies, throughput
+from services.bench_servers import Started, degraded, started
 from services.features import Features
 from services.store import Record
 from services.stores import open_store
 
 EMPTY, MEAN, ATTENTION, LARGE, LIVE, PLAIN = "empty", "mean", "attention", "mean_large", "mean_live", "plain"
 EVENTS, EVENT_MICROS = 20_000, 500_000
-K, PLAIN_SECONDS, WARM_SECONDS = 20, 5.0, 4.0
+K, PLAIN_SECONDS, WARM_SECONDS = 20, 5.0, 8.0
 
 
 class Made(NamedTuple):
@@ -82,9 +82,16 @@ def run(args: argparse.Namespace) -> int:
                 found.append(latencies(running[name].port, bodies[name], args.rate_seconds, args.rate))
                 print(f"{name} at {args.rate:g} requests/s: {found[-1]}", file=sys.stderr, flush=True)
         told = _told(rates, waits, running, args.rate)
+        _require_whole({name: running[name] for name in made})
     told["releases"] = {name: one.description for name, one in made.items()}
     print(json.dumps(told))
     return 0
+
+
+def _require_whole(services: Mapping[str, Started]) -> None:
+    for name, server in services.items():
+        if found := degraded(server.port):
+            raise LoadError(f"{name} gave answers that are not whole, they do not count: {found}")
 
 
 def _told(

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.cores import available_cores
+from services.cores import model_threads
 from services.logs import LogFormat
 
 
@@ -19,7 +19,8 @@ class Settings(BaseSettings):
     the log and the histories, without which there are no events and no ranking; `log_answers` is the share of the
     answers that are kept in it with their features, `snapshot_seconds` and `snapshot_records` say when a snapshot of
     what is viewed now is due. `preset` is the kind of logs, that of the release when not given, `rules` the rules file.
-    CURRENT is looked at every `poll_seconds`. `compile_ranking`: the ranking model is compiled by XLA after the start.
+    CURRENT is looked at every `poll_seconds`. `compile_ranking`: the ranking model is compiled by XLA,
+    that of the first release once it answers, that of a later one before.
     `keys` is the key file; `per_second` and `burst` limit each key that has
     no limit of its own, or each client address where there are no keys. `trusted_proxies` are the addresses, by commas,
     whose X-Forwarded-For is believed.
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     release: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    threads: int = Field(default_factory=available_cores, ge=1)
+    threads: int = Field(default_factory=model_threads, ge=1)
     commit: str | None = None
     retry_after_seconds: int = Field(default=5, ge=1)
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
     patience_ms: float = Field(default=250, gt=0, allow_inf_nan=False)
     poll_seconds: float = Field(default=10, gt=0, allow_inf_nan=False)
     deadline_ms: float = Field(default=50, gt=0, allow_inf_nan=False)
-    compile_ranking: bool = False
+    compile_ranking: bool = True
     log_answers: float = Field(default=0.01, ge=0, le=1)
     snapshot_seconds: float = Field(default=300, gt=0, allow_inf_nan=False)
     snapshot_records: int = Field(default=100_000, ge=1)

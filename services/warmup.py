@@ -1,15 +1,20 @@
 """Decides whether a loaded release answers as it did when it was built; only then may it be served."""
 
 import dataclasses
+import logging
+from collections.abc import Callable
 
 import numpy as np
 
+from services import logs
 from services.cases import Request
 from services.history import history, user_vectors
+from services.ranker import SavedRanker
 from services.recommender import Recommender
 from services.release import Release, ReleaseError
 from services.rules import Rules
 
+LOGGER = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 # Libraries choose how to compute by the size of what they are given, once for each size.
 TOGETHER = (1, 2, 4, 8, 16, 32)
@@ -43,6 +48,21 @@ def answer_once(recommender: Recommender) -> None:
             recommender.answer(dataclasses.replace(told, rules=one))
         for together in TOGETHER:
             recommender.answer_all([told] * together)
+
+
+def compile_ranking(recommender: Recommender, most: int, is_ended: Callable[[], bool]) -> None:
+    """Has the ranking model compiled for batches of up to `most`, size by size, until it `is_ended`. The plain model
+    ranks what is not compiled yet, and all where that fails (logged)."""
+    ranking = recommender.release.ranking
+    if not (isinstance(ranking, SavedRanker) and recommender.is_ranked):
+        return
+    try:
+        for _ in ranking.compile(most, recommender.candidates):
+            if is_ended():
+                return
+    except Exception:
+        with logs.without_input():
+            LOGGER.exception("the ranking model cannot be compiled, it goes on as it is")
 
 
 def _difference(

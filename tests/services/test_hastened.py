@@ -1,11 +1,15 @@
 """Compiled for a few sizes, the ranking model gives what it gave before."""
 
+import types
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from services import hastened
+from services import hastened, warmup
 from services.ranker import SavedRanker, ToRank
+from services.recommender import Recommender
 
 ARTICLES, VIEWS, DIM, NAMES = 50, 3, 2, ("one", "other")
 TOKENS = np.random.default_rng(0).normal(size=(60, DIM)).astype(np.float32)
@@ -52,6 +56,16 @@ def asked(*sizes: int) -> ToRank:
     return ToRank(features, rows, np.cumsum(sizes).tolist(), histories, TOKENS)
 
 
+def recommender_with(ranker: SavedRanker) -> Recommender:
+    made = Recommender.__new__(Recommender)
+    made.release, made.candidates, made._ranking = (
+        cast(Any, types.SimpleNamespace(ranking=ranker)),
+        ARTICLES,
+        cast(Any, True),
+    )
+    return made
+
+
 def lists_of_a_call(ranker: SavedRanker, given: ToRank) -> int:
     ranker.probabilities(given)
     return int(ranker._loaded.called.numpy())
@@ -60,20 +74,42 @@ def lists_of_a_call(ranker: SavedRanker, given: ToRank) -> int:
 @pytest.mark.parametrize("sizes", [(50,), (50, 7), (1, 50, 20), (40, 50, 50, 50), (30, 20, 10, 50, 50)])
 def test_answers_stay_the_same(ranker: SavedRanker, sizes: tuple[int, ...]) -> None:
     before = ranker.probabilities(asked(*sizes))
-    ranker.compile(4, ARTICLES)
+    assert list(ranker.compile(4, ARTICLES)) == [1, 2, 4]
     after = ranker.probabilities(asked(*sizes))
     assert [len(one) for one in after] == list(sizes)
     for one, other in zip(before, after, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_what_fills_a_fixed_size_goes_there_and_the_rest_stays(ranker: SavedRanker) -> None:
-    ranker.compile(8, ARTICLES)
+def test_what_has_a_fixed_size_goes_there_and_the_rest_stays(ranker: SavedRanker) -> None:
+    sizes = ranker.compile(8, ARTICLES)
+    assert [next(sizes), next(sizes), next(sizes)] == [1, 2, 4]
     assert lists_of_a_call(ranker, asked(*[50] * 3)) == 4
+    assert lists_of_a_call(ranker, asked(*[50] * 5)) == 5
+    assert next(sizes) == 8
     assert lists_of_a_call(ranker, asked(*[50] * 5)) == 8
     assert lists_of_a_call(ranker, asked(*[50] * 9)) == 9
     # Longer lists than those it was compiled for.
     assert lists_of_a_call(ranker, asked(51, 50, 50)) == 3
+
+
+def test_compiling_ends_with_the_service(ranker: SavedRanker) -> None:
+    warmup.compile_ranking(recommender_with(ranker), 8, is_ended=lambda: True)
+    assert [lists_of_a_call(ranker, asked(*[50] * lists)) for lists in (1, 3)] == [1, 3]
+    warmup.compile_ranking(recommender_with(ranker), 8, is_ended=lambda: False)
+    assert lists_of_a_call(ranker, asked(*[50] * 3)) == 4
+
+
+def test_where_it_fails_the_plain_model_goes_on(
+    ranker: SavedRanker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no compiler here")
+
+    monkeypatch.setattr(hastened, "compiled", fail)
+    warmup.compile_ranking(recommender_with(ranker), 8, is_ended=lambda: False)
+    assert "the ranking model cannot be compiled" in caplog.text
+    assert lists_of_a_call(ranker, asked(*[50] * 3)) == 3
 
 
 def test_a_model_that_answers_otherwise_each_time_is_refused() -> None:

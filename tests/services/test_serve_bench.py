@@ -7,7 +7,7 @@ import pytest
 
 from services import serve_bench
 from services.bench_load import Latencies, LoadError, latencies
-from services.bench_servers import started
+from services.bench_servers import degraded, started
 from services.features import Features
 from services.serve_bench import ATTENTION, EMPTY, MEAN, PLAIN
 from tests import stages
@@ -31,6 +31,9 @@ def test_the_service_ranks_for_the_made_up_users(made: serve_bench.Made, tmp_pat
         found = latencies(server.port, made.bodies, seconds=0.5, rate=20.0)
         assert server.start_seconds > 0
         assert server.memory_mb() > 100
+        assert degraded(server.port) == {}
+        latencies(server.port, [b'{"recent_article_ids": ["unheard-of"], "k": 5}'], seconds=0.5, rate=10.0)
+        assert degraded(server.port) == {"unknown_history": 5}
     assert 0 < found.p50 <= found.p99
     told = (tmp_path / "mean.log").read_text()
     assert "is ready: 600 articles" in told

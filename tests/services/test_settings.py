@@ -10,7 +10,7 @@ import pytest
 import services
 from services import serve
 from services.__main__ import main
-from services.cores import available_cores
+from services.cores import available_cores, model_threads
 from services.settings import Settings
 
 
@@ -20,7 +20,7 @@ def test_code_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NEARFEED_COMMIT", "")
     settings = Settings(port=9001)
     assert (settings.releases, settings.port, settings.commit) == ("gs://bucket/releases", 9001, None)
-    assert settings.threads == available_cores()
+    assert settings.threads == model_threads()
 
 
 def test_one_of_two_ways_to_name_a_release_is_needed() -> None:
