@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from services.bench_load import Latencies, LoadError, latencies, throughput
-from services.bench_servers import Started, degraded, started
+from services.bench_servers import Started, alone, degraded, started
 from services.features import Features
 from services.store import Record
 from services.stores import open_store
@@ -76,10 +76,12 @@ def run(args: argparse.Namespace) -> int:
         for _ in range(args.repeat):
             for name, server in running.items():
                 few = (PLAIN_SECONDS, 1) if name == PLAIN else (args.seconds, args.connections)
-                rates[name].append(round(throughput(server.port, bodies[name], *few), 1))
+                with alone(running.values(), server):
+                    rates[name].append(round(throughput(server.port, bodies[name], *few), 1))
                 print(f"{name}: {rates[name][-1]} requests/s", file=sys.stderr, flush=True)
             for name, found in waits.items():
-                found.append(latencies(running[name].port, bodies[name], args.rate_seconds, args.rate))
+                with alone(running.values(), running[name]):
+                    found.append(latencies(running[name].port, bodies[name], args.rate_seconds, args.rate))
                 print(f"{name} at {args.rate:g} requests/s: {found[-1]}", file=sys.stderr, flush=True)
         told = _told(rates, waits, running, args.rate)
         _require_whole({name: running[name] for name in made})

@@ -7,7 +7,7 @@ import pytest
 
 from services import serve_bench
 from services.bench_load import Latencies, LoadError, latencies
-from services.bench_servers import degraded, started
+from services.bench_servers import Started, alone, degraded, started
 from services.features import Features
 from services.serve_bench import ATTENTION, EMPTY, MEAN, PLAIN
 from tests import stages
@@ -45,6 +45,20 @@ def test_its_peers_answer_the_same_requests(kind: str, made: serve_bench.Made, t
     flags = ("--release", made.path) if kind == "plain" else ()
     with started(tmp_path / "log", "services.bench_peers", kind, *flags) as server:
         assert latencies(server.port, made.bodies, seconds=0.5, rate=10.0).most > 0
+
+
+def test_the_others_stand_still_while_one_is_measured(tmp_path: pathlib.Path) -> None:
+    def state(server: Started) -> str:
+        return pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    with (
+        started(tmp_path / "one", "services.bench_peers", "empty") as one,
+        started(tmp_path / "other", "services.bench_peers", "empty") as other,
+    ):
+        with alone([one, other], one):
+            latencies(one.port, [b"{}"], seconds=0.2, rate=20.0)
+            assert (state(one) != "T", state(other)) == (True, "T")
+        latencies(other.port, [b"{}"], seconds=0.2, rate=20.0)
 
 
 def test_a_server_that_ends_is_told_with_its_log(tmp_path: pathlib.Path) -> None:
