@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -87,14 +88,33 @@ def build_index(vectors: Array, rows: Array, queries: Array, config: Config) -> 
     index.train(vectors)
     index.add_with_ids(vectors, rows)
     expected = exact.search(queries, CUT)[1]
-    nprobe = 8
-    while nprobe <= lists * 3 // 4:
+
+    def measured(nprobe: int) -> float:
         index.nprobe = nprobe
-        found = recall(index.search(queries, CUT)[1], expected)
-        if found >= config.recall_floor:
-            return index, {"type": "ivf", "nprobe": nprobe}, found
-        nprobe *= 2
-    return exact, {"type": "flat", "nprobe": None}, 1.0
+        return recall(index.search(queries, CUT)[1], expected)
+
+    chosen = least_reaching(config.recall_floor, measured, lists * 3 // 4)
+    if chosen is None:
+        return exact, {"type": "flat", "nprobe": None}, 1.0
+    index.nprobe, found = chosen
+    return index, {"type": "ivf", "nprobe": index.nprobe}, found
+
+
+def least_reaching(floor: float, measured: Callable[[int], float], most: int) -> tuple[int, float] | None:
+    """About the smallest number (to an eighth) up to `most` for which what is measured, which grows with it, reaches
+    the floor, with what is measured there; None where none does."""
+    nprobe, below = min(8, most), 0
+    while (found := measured(nprobe)) < floor:
+        if nprobe == most:
+            return None
+        nprobe, below = min(2 * nprobe, most), nprobe
+    while nprobe - below > max(nprobe // 8, 1):
+        middle = (nprobe + below) // 2
+        if (there := measured(middle)) >= floor:
+            nprobe, found = middle, there
+        else:
+            below = middle
+    return nprobe, found
 
 
 def recall(found: Array, expected: Array) -> float:

@@ -16,7 +16,7 @@ from preprocessing import artifact
 from tests.stages import Road
 from tests.training.handmade import View, write_dataset
 from training.__main__ import main
-from training.index import Config, build_index, embed, embed_users, on_offer, recall
+from training.index import Config, build_index, embed, embed_users, least_reaching, on_offer, recall
 
 Floats = npt.NDArray[np.float32]
 MILLION = 1_000_000
@@ -92,7 +92,15 @@ def test_a_larger_one_is_searched_as_deep_as_its_recall_needs() -> None:
         assert found == pytest.approx(np.mean(shares), abs=0.005)
         assert found >= floor
         probes.append(description["nprobe"])
-    assert 8 <= probes[0] < probes[1] <= 189
+    assert 1 <= probes[0] < probes[1] <= 189
+
+
+@pytest.mark.parametrize("needed", [1, 2, 7, 8, 9, 33, 64, 65, 100, 101, 189])
+def test_it_looks_hardly_deeper_than_it_has_to(needed: int) -> None:
+    chosen = least_reaching(0.5, lambda number: 0.5 if number >= needed else 0.1, 189)
+    assert chosen is not None
+    assert chosen[1] == 0.5
+    assert needed <= chosen[0] <= max(needed * 8 // 7 + 1, needed)
 
 
 def test_what_no_depth_reaches_is_searched_exactly() -> None:
