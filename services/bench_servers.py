@@ -3,14 +3,13 @@
 import contextlib
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -54,19 +53,6 @@ def started(log: pathlib.Path, *command: str) -> Iterator[Started]:
         yield Started(port, process, round(time.monotonic() - began, 2))
     finally:
         stop(process)
-
-
-@contextlib.contextmanager
-def alone(servers: Iterable[Started], measured: Started) -> Iterator[None]:
-    """All of the servers but one stand still meanwhile: what they do beside answering is not that one's."""
-    others = [server.process for server in servers if server is not measured]
-    for process in others:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in others:
-            process.send_signal(signal.SIGCONT)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

@@ -15,14 +15,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from services.bench_load import Latencies, LoadError, latencies, throughput
-from services.bench_servers import Started, alone, degraded, started
+from services.bench_servers import Started, degraded, started
 from services.features import Features
 from services.store import Record
 from services.stores import open_store
 
 EMPTY, MEAN, ATTENTION, LARGE, LIVE, PLAIN = "empty", "mean", "attention", "mean_large", "mean_live", "plain"
 EVENTS, EVENT_MICROS = 20_000, 500_000
-K, PLAIN_SECONDS, WARM_SECONDS = 20, 5.0, 8.0
+K, PLAIN_SECONDS, WARM_SECONDS = 20, 5.0, 12.0
+# Those whose latencies are measured, too.
+TIMED = (EMPTY, MEAN, ATTENTION)
+
+
+class Seen(NamedTuple):
+    """What one server did: requests a second, latencies at a fixed rate, seconds until it was ready, memory at the
+    end."""
+
+    rate: float
+    waits: Latencies | None
+    start_seconds: float
+    memory_mb: float
 
 
 class Made(NamedTuple):
@@ -61,49 +73,49 @@ def run(args: argparse.Namespace) -> int:
     live = {LIVE: args.live} if args.live else {}
     if live:
         made[LIVE] = made[MEAN]
-    with contextlib.ExitStack() as stack:
-        running = {EMPTY: stack.enter_context(started(work / "empty.log", "services.bench_peers", "empty"))}
-        running |= {
-            name: stack.enter_context(_service(work, name, one, live.get(name, 0))) for name, one in made.items()
-        }
-        plain = ("services.bench_peers", "plain", "--release", made[MEAN].path)
-        running[PLAIN] = stack.enter_context(started(work / "plain.log", *plain))
-        bodies = {name: made.get(name, made[MEAN]).bodies for name in running}
-        rates: dict[str, list[float]] = {name: [] for name in running}
-        waits: dict[str, list[Latencies]] = {name: [] for name in (EMPTY, MEAN, ATTENTION)}
-        for name in (*made, EMPTY):
-            throughput(running[name].port, bodies[name], WARM_SECONDS, args.connections)
-        for _ in range(args.repeat):
-            for name, server in running.items():
-                few = (PLAIN_SECONDS, 1) if name == PLAIN else (args.seconds, args.connections)
-                with alone(running.values(), server):
-                    rates[name].append(round(throughput(server.port, bodies[name], *few), 1))
-                print(f"{name}: {rates[name][-1]} requests/s", file=sys.stderr, flush=True)
-            for name, found in waits.items():
-                with alone(running.values(), running[name]):
-                    found.append(latencies(running[name].port, bodies[name], args.rate_seconds, args.rate))
-                print(f"{name} at {args.rate:g} requests/s: {found[-1]}", file=sys.stderr, flush=True)
-        told = _told(rates, waits, running, args.rate)
-        _require_whole({name: running[name] for name in made})
+    seen: dict[str, list[Seen]] = {name: [] for name in (EMPTY, *made, PLAIN)}
+    for _ in range(args.repeat):
+        for name, found in seen.items():
+            bodies = made.get(name, made[MEAN]).bodies
+            with _server(work, name, made, live.get(name, 0)) as server:
+                found.append(_look(args, name, server, bodies))
+            print(f"{name}: {found[-1]}", file=sys.stderr, flush=True)
+    told = _told(seen, args.rate)
     told["releases"] = {name: one.description for name, one in made.items()}
     print(json.dumps(told))
     return 0
 
 
-def _require_whole(services: Mapping[str, Started]) -> None:
-    for name, server in services.items():
-        if found := degraded(server.port):
-            raise LoadError(f"{name} gave answers that are not whole, they do not count: {found}")
+def _server(
+    work: pathlib.Path, name: str, made: Mapping[str, Made], live: int
+) -> contextlib.AbstractContextManager[Started]:
+    """One at a time: others that wait take memory and time as well."""
+    if name == EMPTY:
+        return started(work / "empty.log", "services.bench_peers", "empty")
+    if name == PLAIN:
+        return started(work / "plain.log", "services.bench_peers", "plain", "--release", made[MEAN].path)
+    return _service(work, name, made[name], live)
 
 
-def _told(
-    rates: Mapping[str, Sequence[float]],
-    waits: Mapping[str, Sequence[Latencies]],
-    running: Mapping[str, Started],
-    rate: float,
-) -> dict[str, Any]:
+def _look(args: argparse.Namespace, name: str, server: Started, bodies: Sequence[bytes]) -> Seen:
+    """Raises LoadError where an answer of a service is not whole."""
+    if name == PLAIN:
+        rate = throughput(server.port, bodies, PLAIN_SECONDS, 1)
+        return Seen(round(rate, 1), None, server.start_seconds, server.memory_mb())
+    throughput(server.port, bodies, WARM_SECONDS, args.connections)
+    rate = throughput(server.port, bodies, args.seconds, args.connections)
+    waits = None
+    if name in TIMED:
+        waits = latencies(server.port, bodies, args.rate_seconds, args.rate)
+    if name != EMPTY and (unranked := degraded(server.port)):
+        raise LoadError(f"{name} gave answers that are not whole, they do not count: {unranked}")
+    return Seen(round(rate, 1), waits, server.start_seconds, server.memory_mb())
+
+
+def _told(seen: Mapping[str, Sequence[Seen]], rate: float) -> dict[str, Any]:
     """Least and most of each figure are under `spread`."""
     at = f"at_{rate:g}_per_s"
+    rates = {name: [one.rate for one in found] for name, found in seen.items()}
     series: dict[str, Sequence[float]] = {
         "throughput_ratio_to_empty": _ratios(rates[MEAN], rates[EMPTY]),
         "throughput_ratio_to_empty_attention": _ratios(rates[ATTENTION], rates[EMPTY]),
@@ -116,16 +128,20 @@ def _told(
     # The default model of training is the one with attention.
     for suffix, name in (("", ATTENTION), ("_mean", MEAN), ("_empty", EMPTY)):
         for measure in ("p50", "p99"):
-            series[f"{measure}_ms{suffix}_{at}"] = [getattr(one, measure) for one in waits[name]]
+            waits = [one.waits for one in seen[name] if one.waits is not None]
+            series[f"{measure}_ms{suffix}_{at}"] = [getattr(one, measure) for one in waits]
+    for figure in ("start_seconds", "memory_mb"):
+        series |= {_figure(figure, name): [getattr(one, figure) for one in found] for name, found in seen.items()}
     return {
         **{name: round(statistics.median(values), 3) for name, values in series.items()},
         "spread": {name: [round(min(values), 3), round(max(values), 3)] for name, values in series.items()},
-        "start_seconds": running[ATTENTION].start_seconds,
-        "start_seconds_of": {name: server.start_seconds for name, server in running.items()},
-        "memory_mb": running[ATTENTION].memory_mb(),
-        "memory_mb_of": {name: server.memory_mb() for name, server in running.items()},
         "requests_per_second": rates,
     }
+
+
+def _figure(figure: str, name: str) -> str:
+    """That of the default model has the plain name."""
+    return figure if name == ATTENTION else f"{figure}_{name}"
 
 
 def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> Sequence[float]:

@@ -7,9 +7,9 @@ import pytest
 
 from services import serve_bench
 from services.bench_load import Latencies, LoadError, latencies
-from services.bench_servers import Started, alone, degraded, started
+from services.bench_servers import degraded, started
 from services.features import Features
-from services.serve_bench import ATTENTION, EMPTY, MEAN, PLAIN
+from services.serve_bench import ATTENTION, EMPTY, MEAN, PLAIN, Seen
 from tests import stages
 
 
@@ -47,20 +47,6 @@ def test_its_peers_answer_the_same_requests(kind: str, made: serve_bench.Made, t
         assert latencies(server.port, made.bodies, seconds=0.5, rate=10.0).most > 0
 
 
-def test_the_others_stand_still_while_one_is_measured(tmp_path: pathlib.Path) -> None:
-    def state(server: Started) -> str:
-        return pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-    with (
-        started(tmp_path / "one", "services.bench_peers", "empty") as one,
-        started(tmp_path / "other", "services.bench_peers", "empty") as other,
-    ):
-        with alone([one, other], one):
-            latencies(one.port, [b"{}"], seconds=0.2, rate=20.0)
-            assert (state(one) != "T", state(other)) == (True, "T")
-        latencies(other.port, [b"{}"], seconds=0.2, rate=20.0)
-
-
 def test_a_server_that_ends_is_told_with_its_log(tmp_path: pathlib.Path) -> None:
     with (
         pytest.raises(LoadError, match=r"ended with 2, see .*broken\.log"),
@@ -70,15 +56,6 @@ def test_a_server_that_ends_is_told_with_its_log(tmp_path: pathlib.Path) -> None
     assert "invalid choice" in (tmp_path / "broken.log").read_text()
 
 
-class Standing:
-    """A server that has started."""
-
-    start_seconds = 2.5
-
-    def memory_mb(self) -> float:
-        return 300.0
-
-
 def test_ratios_are_taken_within_a_repeat_and_the_median_is_told() -> None:
     rates = {
         EMPTY: [100.0, 200.0, 100.0],
@@ -86,8 +63,12 @@ def test_ratios_are_taken_within_a_repeat_and_the_median_is_told() -> None:
         ATTENTION: [25.0, 50.0, 30.0],
         PLAIN: [5.0, 6.0, 4.0],
     }
-    one = [Latencies(2.0, 8.0, 9.0), Latencies(1.0, 6.0, 9.0), Latencies(3.0, 7.0, 9.0)]
-    told = serve_bench._told(rates, {EMPTY: one, MEAN: one, ATTENTION: one}, dict.fromkeys(rates, Standing()), 500.0)  # type: ignore[arg-type]
+    waits = [Latencies(2.0, 8.0, 9.0), Latencies(1.0, 6.0, 9.0), Latencies(3.0, 7.0, 9.0)]
+    seen = {
+        name: [Seen(rate, None if name == PLAIN else wait, 2.5, 300.0) for rate, wait in zip(found, waits, strict=True)]
+        for name, found in rates.items()
+    }
+    told = serve_bench._told(seen, 500.0)
     assert told["throughput_ratio_to_empty"] == 0.6  # of 0.5, 0.6, 0.8
     assert told["throughput_ratio_to_empty_attention"] == 0.25
     assert told["throughput_ratio_to_plain"] == 20.0  # of 10, 20, 20
@@ -97,7 +78,7 @@ def test_ratios_are_taken_within_a_repeat_and_the_median_is_told() -> None:
         7.0,
         7.0,
     )
-    assert (told["start_seconds"], told["memory_mb"]) == (2.5, 300.0)
+    assert (told["start_seconds"], told["memory_mb"], told["memory_mb_plain"]) == (2.5, 300.0, 300.0)
     assert "throughput_ratio_1m_to_100k" not in told
     assert "throughput_ratio_with_100k_live" not in told
     assert json.loads(json.dumps(told)) == told
