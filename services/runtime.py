@@ -28,6 +28,8 @@ def set_threads(threads: int) -> None:
     global _told
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    # It warns of each function that has no gradient any more, see training.export.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     import tensorflow as tf
 
     _told = threads

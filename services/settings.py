@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     patience_ms: float = Field(default=250, gt=0, allow_inf_nan=False)
     poll_seconds: float = Field(default=10, gt=0, allow_inf_nan=False)
     deadline_ms: float = Field(default=50, gt=0, allow_inf_nan=False)
-    compile_ranking: bool = True
+    compile_ranking: bool = False
     log_answers: float = Field(default=0.01, ge=0, le=1)
     snapshot_seconds: float = Field(default=300, gt=0, allow_inf_nan=False)
     snapshot_records: int = Field(default=100_000, ge=1)

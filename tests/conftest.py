@@ -1,6 +1,5 @@
 """Decides which real components tests share: one BigQuery emulator a run, one dataset of it a test."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 # What is compiled at its first call takes seconds there, and no test may depend on how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-# Seconds for each server that is started; tests/services/test_hastened.py is about it.
-os.environ["NEARFEED_COMPILE_RANKING"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,12 @@ from training.articles import Articles
 from training.bench_towers import MeanNetwork
 from training.calibration import Calibration
 from training.estimator import Estimator, RunConfig
-from training.export import export_towers
+from training.export import export_towers, save
 from training.lists import GOALS
 from training.made_up import NOW, VIEWS, MadeUp
 from training.network import CandidateNetwork, NetworkConfig
 from training.optimizer import AdamConfig
-from training.publish import move_current
+from training.promote import move
 from training.ranker import RankerNetwork
 from training.ranking import Exported
 from training.rules import require, require_positive
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             made = MadeUp(args.articles, pathlib.Path(folder))
             _write(draft, made, args.tower, names, args.steps)
             artifact.write_text_atomically(requests, _requests(made, args.requests))
-    move_current(args.out, path)
+    move(args.out, identity.id, "benchmark", "made up")
     figures = artifact.read_manifest(path, "release").figures
     print(json.dumps({"id": identity.id, "path": path, "reused": reused, **figures, "requests": requests}))
     return 0
@@ -187,7 +187,7 @@ def _write_ranking(folder: pathlib.Path, tokens: Array, names: list[str], histor
         "position": np.zeros((2, 50), np.int32),
     }
     stored = exported.rank(**{name: tf.constant(values) for name, values in given.items()})
-    tf.saved_model.save(exported, str(folder / "ranking"), signatures=exported.signatures())
+    save(exported, folder / "ranking", exported.signatures())
     np.savez(folder / "ranking_warmup.npz", **given, probabilities=stored["probabilities"].numpy())  # type: ignore[arg-type]
 
 

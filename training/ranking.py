@@ -15,6 +15,7 @@ import tensorflow as tf
 from preprocessing import artifact
 from training.calibration import Calibration, fit
 from training.estimator import Estimator, EvalSpec, RunConfig, TrainSpec
+from training.export import save
 from training.flags import config_flags, config_of
 from training.list_metrics import list_values
 from training.lists import GOALS, TOKENS, Lists, ListsConfig
@@ -66,14 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", required=True, metavar="FOLDER", help="local folder for checkpoints and TensorBoard logs"
     )
+    parser.add_argument("--least-lists", type=int, default=1, help="from fewer lists nothing is learned [%(default)s]")
     config_flags(parser, RankerConfig, ListsConfig, Config)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints `{"id", "path", "reused", ...figures}`. A run that was killed goes on from its last checkpoint in
-    `--work`."""
+    """Prints `{"id", "path", "chosen", "reused", ...figures}`; `chosen` is the path where the model orders lists better
+    than the candidates do, else empty. A run that was killed goes on from its last checkpoint in `--work`."""
     config = config_of(args, Config, ranker=RankerConfig, lists=ListsConfig)
     with artifact.open_artifact(args.examples, "examples") as (folder, examples):
+        if (there := int(examples.figures["lists"])) < args.least_lists:
+            print(json.dumps({"chosen": "", "better": False, "lists": there}))
+            return 0
         identity = artifact.Identity(
             kind=KIND,
             config=dataclasses.asdict(config),
@@ -90,7 +95,11 @@ def run(args: argparse.Namespace) -> int:
         def fill(draft: artifact.Draft, work: pathlib.Path, crew: Workers) -> None:
             _build(draft, folder, examples, config, work, crew)
 
-        return make(identity, args.out, args.work, fill, along)
+        path = artifact.join(args.out, identity.id)
+        return make(
+            identity, args.out, args.work, fill, along,
+            told=lambda _: {"chosen": path if artifact.read_manifest(path, KIND).figures["better"] else ""},
+        )  # fmt: skip
 
 
 def train(
@@ -226,7 +235,7 @@ def _build(
     found = gain(estimator, lists, config.metric)
     fitted, known = calibrations(estimator, lists, config.calibration_knots)
     exported = Exported(network, fitted, len(examples.contents["features"]), history)
-    tf.saved_model.save(exported, str(draft.folder / MODEL), signatures=exported.signatures())
+    save(exported, draft.folder / MODEL, exported.signatures())
     _write_warmup(draft.folder / "ranking_warmup.npz", exported, lists, network.tokens)
     (draft.folder / "history.json").write_text(json.dumps(result.history, indent=1), encoding="utf-8")
     draft.contents |= {

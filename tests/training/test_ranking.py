@@ -1,5 +1,6 @@
 """The verb that trains a ranking model, on what replay wrote of a small marketplace."""
 
+import gc
 import json
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tensorflow.python.eager import context
 
 from preprocessing import artifact
 from services import ranker
@@ -131,3 +133,12 @@ def test_batches_are_the_same_from_any_step_on(road: Road) -> None:
     begin = lists.batches_of_epoch() + 1
     assert all(np.array_equal(one, other) for one, other in zip(whole[begin : begin + 2], later, strict=False))
     assert not np.array_equal(whole[0], whole[1])
+
+
+def test_a_release_that_is_dropped_leaves_no_function_behind(road: Road) -> None:
+    def load_and_drop() -> int:
+        releases.load(str(road.ranked), threads=1)
+        gc.collect()
+        return len(context.context().list_function_names())
+
+    assert load_and_drop() == load_and_drop() == load_and_drop()
