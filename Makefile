@@ -102,6 +102,25 @@ bench-towers: .venv/installed ## quality and cost of a call of mean, GRU and sel
 bench-peer: .venv/installed .venv-peer/installed ## views a second and time to equal quality beside the SASRec of RecTools DATASET=DIR [REPEAT=1]
 	$(RUN) training bench-peer --dataset $(DATASET) $(if $(REPEAT),--repeat $(REPEAT))
 
+RETRAIN = --tables $(or $(TABLES),nearfeed) --artifacts $(BUILD)/artifacts --releases $(or $(RELEASES),$(BUILD)/releases) \
+  --work $(BUILD)/retrain $(if $(DAYS),--days $(DAYS)) $(if $(HOURS),--hours $(HOURS)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET))
+
+.PHONY: retrain
+retrain: .venv/installed .venv-emulator/installed ## from the tables to a release in service, by Kubeflow's local runner [TABLES=nearfeed TO=TIME DAYS=28 HOURS=6 RELEASES=DIR PLAIN=1]
+	$(if $(NEARFEED_BIGQUERY_ENDPOINT)$(NEARFEED_PROJECT),,$(WITH_BIGQUERY)) $(RUN) training retrain $(RETRAIN) $(if $(PLAIN),,--kubeflow)
+
+.PHONY: schedule
+schedule: .venv/installed .venv-emulator/installed ## retrain regularly EVERY=1h, else as make retrain
+	$(if $(NEARFEED_BIGQUERY_ENDPOINT)$(NEARFEED_PROJECT),,$(WITH_BIGQUERY)) $(RUN) training schedule --every $(or $(EVERY),1h) -- $(RETRAIN)
+
+.PHONY: pipeline
+pipeline: .venv/installed ## compile the retraining for Kubeflow into k8s/pipeline.yaml
+	$(RUN) training pipeline --out k8s/pipeline.yaml
+
+.PHONY: rehearsal
+rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7]
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
+
 .PHONY: lint
 lint: .venv/installed ## ruff (rules and format) and mypy --strict
 	.venv/bin/ruff check .

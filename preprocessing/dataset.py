@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
 
     Returns 3, and writes nothing, where too many rows break the rules.
     """
-    request = Request(config.from_args(args), bigquery.from_args(args), args.out, args.base, args.max_broken_share)
+    request = Request(
+        config.from_args(args), bigquery.from_args(args), args.out, args.base or None, args.max_broken_share
+    )
     try:
         path, reused = make(request, Engine(args.processes, tuple(args.beam)))
     except letters.TooManyBrokenError as error:

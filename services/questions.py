@@ -22,8 +22,16 @@ class Sample:
 
 
 def sampled_views(played: Log, start: int, sample: Sample) -> Mask:
-    """[events]: a sampled view from `start` (microseconds) on by a user with an earlier view, in the order of the log,
-    of an article not viewed before."""
+    """[events]: those of `new_views` that the sample draws."""
+    asked = new_views(played, start)
+    places = np.flatnonzero(asked)
+    asked[places] = [sample.draws(played.event_ids[place].as_py()) for place in places.tolist()]
+    return asked
+
+
+def new_views(played: Log, start: int) -> Mask:
+    """[events]: a view from `start` (microseconds) on by a user with an earlier view, in the order of the log, of an
+    article not viewed before."""
     views = played.of_kind("view")
     users, articles = played.users[views], played.articles[views]
     _, first_of_pair = np.unique(users * len(played.article_ids) + articles, return_index=True)
@@ -31,10 +39,7 @@ def sampled_views(played: Log, start: int, sample: Sample) -> Mask:
     asked = np.zeros(len(played), np.bool_)
     asked[views[first_of_pair]] = True
     asked[views[first_of_user]] = False
-    asked &= played.times >= start
-    places = np.flatnonzero(asked)
-    asked[places] = [sample.draws(played.event_ids[place].as_py()) for place in places.tolist()]
-    return asked
+    return asked & (played.times >= start)
 
 
 def last_views(played: Log, back: int = 1) -> Mask:

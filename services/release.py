@@ -102,10 +102,16 @@ def pointed(releases: str) -> str:
 
 
 def point(releases: str, release_id: str) -> None:
-    """Lets CURRENT below the folder `releases` name a release that is there; raises OSError where it cannot be read or
-    written."""
+    """Lets CURRENT below the folder `releases` name a release that is there, and tell that the service moved it; raises
+    OSError where it cannot be read or written."""
     text = artifact.read_text(artifact.join(artifact.join(releases, release_id), artifact.MANIFEST))
-    pointer = {"id": release_id, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    try:
+        previous = pointed(releases)
+    except ReleaseError:
+        previous = None
+    told = {"at": now, "who": "service", "why": "POST /v1/admin/rollback", "previous": previous}
+    pointer = {"id": release_id, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(), **told}
     artifact.write_text_atomically(artifact.join(releases, artifact.CURRENT), json.dumps(pointer))
 
 

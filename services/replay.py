@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--from", dest="start", metavar="TIME", help="first instant that is asked about (ISO)")
     argument("--to", metavar="TIME", help="where the questions end (ISO); the end of the logs when not given")
     argument("--sample", type=float, default=0.05, help="time: share of the views that are asked about [%(default)s]")
+    argument("--lists", type=int, metavar="N", help="time: about so many views are asked about, instead of --sample")
     argument("--seed", type=int, default=0, help="which share [%(default)s]")
     argument("--preset", choices=sorted(PRESETS), default="marketplace", help="kind of logs [%(default)s]")
     argument("--without", nargs="*", default=[], metavar="SOURCE", help="sources of candidates that are left out")
@@ -188,7 +189,7 @@ def _ask(args: argparse.Namespace, replay: Replay, asking: Asking, start: int) -
     are known, and the last but one to its own user. Examples are then of the last but one."""
     played = replay.log
     if args.protocol == TIME:
-        return replay.play(questions.sampled_views(played, start, _sample(args)), asking, start)
+        return replay.play(questions.sampled_views(played, start, _sample_of(args, played, start)), asking, start)
     last, last_but_one = questions.last_views(played), questions.last_views(played, back=2)
     nothing = np.zeros(len(played), np.bool_)
     known = ~(last | last_but_one)
@@ -199,7 +200,7 @@ def _ask(args: argparse.Namespace, replay: Replay, asking: Asking, start: int) -
 
 def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, Any]:
     recommender, played, outcomes = replay.recommender, replay.log, Outcomes(replay.log)
-    names = ("protocol", "start", "to", "sample", "seed", "preset", "candidates", "wrong", "without")
+    names = ("protocol", "start", "to", "sample", "seed", "preset", "candidates", "wrong", "without", "lists")
     manifest = artifact.read_manifest(args.release, "release")
     identity = artifact.Identity(
         kind=examples.KIND,
@@ -240,9 +241,9 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
         start = micros_of("--from", args.start)
     if start >= to:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
-    for name in ("k", "candidates", "wrong"):
-        if getattr(args, name) < 1:
-            raise ReplayError(f"--{name} is {getattr(args, name)}, at least 1 article is needed")
+    for name in ("k", "candidates", "wrong", "lists"):
+        if (getattr(args, name) or 1) < 1:
+            raise ReplayError(f"--{name} is {getattr(args, name)}, at least 1 is needed")
     _sample(args)
     return start, to
 
@@ -251,6 +252,13 @@ def _sample(args: argparse.Namespace) -> Sample:
     if not 0 < args.sample <= 1:
         raise ReplayError(f"--sample is {args.sample}, it must be above 0 and at most 1")
     return Sample(args.sample, args.seed)
+
+
+def _sample_of(args: argparse.Namespace, played: Log, start: int) -> Sample:
+    if args.lists is None:
+        return _sample(args)
+    there = int(questions.new_views(played, start).sum())
+    return Sample(min(1.0, args.lists / max(there, 1)), args.seed)
 
 
 def _put_always_on_offer(release: Release) -> None:

@@ -3,6 +3,7 @@ slice."""
 
 import argparse
 import dataclasses
+import datetime
 import json
 import pathlib
 
@@ -24,6 +25,7 @@ from training.network import CandidateNetwork, NetworkConfig
 from training.optimizer import AdamConfig, LearningRate
 from training.rules import require_positive
 from training.sampling import NegativeSampler
+from training.targets import EPOCH
 from training.workers import Workers
 
 
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             args.work,
             lambda draft, work, crew: _build(draft, dataset, config, work, crew),
             lambda work, crew: train(dataset, config, work, crew)[2],
+            told=lambda contents: {"trained_until": _iso(contents["trained_until"])},
         )
 
 
@@ -145,6 +148,10 @@ def _build(draft: artifact.Draft, dataset: Dataset, config: Config, work: pathli
         "steps_per_second": round(result.steps_per_second, 2),
         "train_seconds": round(result.seconds, 1),
     }
+
+
+def _iso(micros: int) -> str:
+    return (EPOCH + datetime.timedelta(microseconds=micros)).isoformat()
 
 
 def _queries(dataset: Dataset, inputs: Inputs) -> pa.Table:

@@ -102,7 +102,7 @@ def _of_views(args: argparse.Namespace, files: Mapping[str, str]) -> dict[str, R
         results[name] = score(views, targets, read_predictions(path, views, targets), start, args.k)
     if window:
         recent = popular.Popular(views, window.start, popular.Offers.read(args.logs, views.article_ids))
-        predictions = _from_lists(recent.recommend(targets, DEPTH))
+        predictions = from_lists(recent.recommend(targets, DEPTH))
         results[popular.NAME] = score(views, targets, predictions, start, args.k)
     return results
 
@@ -143,9 +143,7 @@ def score(views: Views, targets: Ints, predictions: Predictions, start: int | No
     """Measures over all targets (rows of views), and apart, where there is a `start`: article viewed before it (known)
     or not (fresh)."""
     placed = place(views, targets, predictions)
-    right = placed.articles == views.articles[targets][placed.targets]
-    positions = np.zeros(len(targets), np.int64)
-    positions[placed.targets[right]] = placed.positions[right]
+    positions = right_at(views, targets, placed)
     first = np.unique(placed.articles[placed.positions <= 10])
     result = {
         **measures(positions, ks),
@@ -156,6 +154,14 @@ def score(views: Views, targets: Ints, predictions: Predictions, start: int | No
         known = np.isin(views.articles[targets], views.articles[views.times < start])
         result |= {"known": measures(positions[known], ks), "fresh": measures(positions[~known], ks)}
     return result
+
+
+def right_at(views: Views, targets: Ints, placed: Predictions) -> Ints:
+    """[t] the position of the right article among those that are `placed`, 0 where it is absent."""
+    right = placed.articles == views.articles[targets][placed.targets]
+    positions = np.zeros(len(targets), np.int64)
+    positions[placed.targets[right]] = placed.positions[right]
+    return positions
 
 
 def place(views: Views, targets: Ints, predictions: Predictions) -> Predictions:
@@ -216,7 +222,7 @@ def _cell(result: Result, column: str) -> str:
     return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _from_lists(lists: Ints) -> Predictions:
+def from_lists(lists: Ints) -> Predictions:
     """[t, k] article codes, best first, -1 for none."""
     lines, columns = np.nonzero(lists >= 0)
     return Predictions(lines, columns + 1, lists[lines, columns])

@@ -3,7 +3,8 @@
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from preprocessing import artifact
 from training import workers
@@ -16,9 +17,16 @@ TrainAlong = Callable[[pathlib.Path, Workers], TrainResult]
 Fill = Callable[[artifact.Draft, pathlib.Path, Workers], None]
 
 
-def make(identity: artifact.Identity, out: str, work: str, fill: Fill, train_along: TrainAlong) -> int:
+def make(
+    identity: artifact.Identity,
+    out: str,
+    work: str,
+    fill: Fill,
+    train_along: TrainAlong,
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {},
+) -> int:
     """Makes the model FOLDER/<id> below `out` where it is not there yet, and prints `{"id", "path", "reused",
-    ...figures}`.
+    ...figures}` with what is `told` of its contents.
 
     `fill` trains and writes in this process, `train_along` is what a worker does that is not the first: it leaves the
     writing to the first. Both get a local folder for checkpoints below `work`; a run that was killed goes on there.
@@ -35,7 +43,9 @@ def make(identity: artifact.Identity, out: str, work: str, fill: Fill, train_alo
             fill(draft, folder, crew)
         _forget_checkpoints(folder)
     manifest = artifact.read_manifest(path, identity.kind)
-    print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
+    print(
+        json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures, **told(manifest.contents)})
+    )
     return 0
 
 

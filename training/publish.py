@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
-import hashlib
+import getpass
 import json
 import pathlib
 import shutil
 
 from preprocessing import artifact
+from training import promote
 from training.dataset import open_dataset
 from training.presets import AUTO, PRESETS, statistics
 
@@ -28,19 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--releases", required=True, metavar="FOLDER", help="the release becomes FOLDER/<id>, FOLDER/CURRENT names it"
     )
     parser.add_argument(
+        "--current", action=argparse.BooleanOptionalAction, default=True, help="move CURRENT to it [yes]"
+    )
+    parser.add_argument(
         "--preset", choices=(AUTO, *PRESETS), default=AUTO, help="kind of logs [%(default)s: by their statistics]"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Bundles the release and moves CURRENT to it; prints `{"id", "path", "reused"}`."""
+    """Bundles the release and moves CURRENT to it, unless it is told not to; prints `{"id", "path", "reused"}`."""
     with contextlib.ExitStack() as stack:
-        given = {kind: getattr(args, kind) for kind in PARTS if getattr(args, kind) is not None}
+        given = {kind: getattr(args, kind) for kind in PARTS if getattr(args, kind)}
         opened = {kind: stack.enter_context(artifact.open_artifact(path, kind)) for kind, path in given.items()}
         folders = {kind: folder for kind, (folder, _) in opened.items()}
         manifests = {kind: manifest for kind, (_, manifest) in opened.items()}
         path, reused = bundle(folders, manifests, args.releases, _preset(args))
-    move_current(args.releases, path)
+    if args.current:
+        promote.move(args.releases, path.rpartition("/")[2], getpass.getuser(), "published without a gate")
     print(json.dumps({"id": path.rpartition("/")[2], "path": path, "reused": reused}))
     return 0
 
@@ -83,14 +88,6 @@ def _preset(args: argparse.Namespace) -> str:
         return str(args.preset)
     with open_dataset(args.dataset) as dataset:
         return statistics(dataset).preset
-
-
-def move_current(releases: str, path: str) -> None:
-    """Makes FOLDER/CURRENT name the release at `path`, in one step."""
-    text = artifact.read_text(artifact.join(path, artifact.MANIFEST))
-    manifest = artifact.read_manifest(path, "release")
-    pointer = {"id": manifest.id, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
-    artifact.write_text_atomically(artifact.join(releases, artifact.CURRENT), json.dumps(pointer))
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -48,23 +48,25 @@ def _table(stages: Mapping[str, Any]) -> str:
     parts = [part for part in ("fresh", "known") if any(part in found for found in stages.values())]
     rows = [["", *columns, *(f"{part} HR@10" for part in parts)]]
     for name, found in stages.items():
-        apart = [_cell(found.get(part, {}), "HR@10") for part in parts]
-        rows.append([name, *(_cell(found, column) for column in columns), *apart])
-    return _html(rows)
+        apart = [cell(found.get(part, {}), "HR@10") for part in parts]
+        rows.append([name, *(cell(found, column) for column in columns), *apart])
+    return table(rows)
 
 
 def _seconds(seconds: Mapping[str, float]) -> str:
-    return _html([["stage", "seconds"], *([name, f"{value:.1f}"] for name, value in seconds.items())])
+    return table([["stage", "seconds"], *([name, f"{value:.1f}"] for name, value in seconds.items())])
 
 
-def _html(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the head."""
     head, *body = [[html.escape(cell) for cell in row] for row in rows]
     lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
     return f"<table>{''.join(lines)}</table>"
 
 
-def _cell(found: Mapping[str, Any], name: str) -> str:
+def cell(found: Mapping[str, Any], name: str) -> str:
+    """A measure, a dash where there is none."""
     return f"{found[name]:.4f}" if name in found else "-"
 
 

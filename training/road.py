@@ -10,7 +10,11 @@ from typing import Any
 
 
 class StageError(ValueError):
-    """A stage ended with an error; it has told on stderr which."""
+    """A stage ended with an error; it has told on stderr which. `code`: what its process returned."""
+
+    def __init__(self, message: str, stage: str = "", code: int = 1) -> None:
+        super().__init__(message)
+        self.stage, self.code = stage, code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Road:
         process.returncode = os.waitstatus_to_exitcode(status)
         self._account(name, time.monotonic() - began, usage.ru_maxrss / 1024)
         if process.returncode:
-            raise StageError(f"{name} ended with exit code {process.returncode}")
+            raise StageError(f"{name} ended with exit code {process.returncode}", name, process.returncode)
         return _last_json(name, output)
 
     def table(self) -> str:

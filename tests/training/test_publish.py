@@ -100,7 +100,9 @@ def test_current_names_the_manifest_by_its_hash(parts: Parts, capsys: pytest.Cap
     parts.publish()
     told = json.loads(capsys.readouterr().out)
     text = (pathlib.Path(told["path"]) / "manifest.json").read_bytes()
-    assert parts.current() == {"id": told["id"], "manifest_sha256": hashlib.sha256(text).hexdigest()}
+    found = parts.current()
+    assert (found["id"], found["manifest_sha256"]) == (told["id"], hashlib.sha256(text).hexdigest())
+    assert found["why"] == "published without a gate"
 
 
 def test_publishing_twice_reuses_the_release(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +124,7 @@ def test_current_moves_to_another_release_and_back(parts: Parts, capsys: pytest.
         ids.append(json.loads(capsys.readouterr().out)["id"])
         assert parts.current()["id"] == ids[-1]
     assert ids[0] == ids[2] != ids[1]
-    assert {path.name for path in parts.releases.iterdir()} == {"CURRENT", *ids}
+    assert {path.name for path in parts.releases.iterdir()} == {"CURRENT", "history", ".moving", *ids}
 
 
 @pytest.mark.parametrize(("kind", "role"), [("candidate", "dataset"), ("index", "candidate")])

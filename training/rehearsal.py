@@ -1,0 +1,208 @@
+"""Decides how retraining is rehearsed: simulated logs that grow day by day, one of them poisoned and one empty, a
+service that is asked all the time, and a history of releases at the end."""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training import promote
+from training.demo import folder_name
+from training.road import Road, StageError
+
+EVENTS, ARTICLES, REGIONS = "events.parquet", "articles.parquet", "regions.parquet"
+DAY = datetime.timedelta(days=1)
+# Asked so many times a second, all the time.
+A_SECOND = 5
+POLL_SECONDS = 1
+SWAP_SECONDS = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    argument = parser.add_argument
+    argument("--work", type=pathlib.Path, required=True, metavar="FOLDER", help="for everything that is made")
+    argument("--before", type=int, default=14, help="days of logs before the first retraining [%(default)s]")
+    argument("--days", type=int, default=7, help="days with a retraining at the end of each [%(default)s]")
+    argument("--poisoned", type=int, default=3, help="which of them is poisoned, from 1; 0: none [%(default)s]")
+    argument("--empty", type=int, default=5, help="which of them has no events; 0: none [%(default)s]")
+    argument("--port", type=int, default=8099)
+    argument("--runner", choices=("plain", "kubeflow"), default="plain", help="what runs the graph [%(default)s]")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The last line printed is one JSON object; returns 1 where a release went into service that should not have, or
+    one did not that should have, or the service did not answer once."""
+    road, rehearsal = Road(), Rehearsal(args)
+    rehearsal.simulate(road)
+    told: list[dict[str, Any]] = []
+    with Asked(args.port) as asked:
+        for day in range(args.days + 1):
+            rehearsal.load(road, day)
+            told.append(rehearsal.retrain(day))
+            if day == 0:
+                asked.start(rehearsal.releases, args.work / "store.db")
+            elif told[-1]["code"] == 0:
+                told[-1]["seconds_until_it_answers"] = asked.wait_for(told[-1]["id"])
+            print(json.dumps(told[-1]), file=sys.stderr, flush=True)
+        answers = asked.counts()
+    history = promote.entries(rehearsal.releases)
+    for entry in history:
+        print(f"{entry['at'][:19]}  {entry['id']}  {entry['who']}: {entry['why']}", file=sys.stderr)
+    wrong = [one["day"] for one in told if (one["code"] == 0) != one["expected"]]
+    print(json.dumps({"days": told, "answers": answers, "releases": len(history), "wrong": wrong}))
+    return 1 if wrong or answers["failed"] else 0
+
+
+class Rehearsal:
+    """The days of one world, day 0 being all before the first retraining."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args, self._work = args, args.work
+        self.releases = str(args.work / "releases")
+        self._tables = f"nearfeed_{folder_name(args.work)}"
+        self._ends: Sequence[datetime.datetime] = []
+
+    def simulate(self, road: Road) -> None:
+        days, logs = self._args.before + self._args.days, self._work / "world"
+        if not (logs / ARTICLES).exists():
+            road.run("simulate", "preprocessing", "simulate", "--days", str(days), "--out", str(logs))
+        first = pc.min(pq.read_table(logs / EVENTS, columns=["event_time"])["event_time"]).as_py()
+        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        self._ends = [midnight + (self._args.before + day) * DAY for day in range(self._args.days + 1)]
+
+    def load(self, road: Road, day: int) -> None:
+        """What happened on a day reaches the tables: changed, where it is poisoned, and nothing where it is empty."""
+        if day and day == self._args.empty:
+            return
+        start = self._ends[day - 1] if day else datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        folder, world = self._work / f"day-{day}", self._work / "world"
+        folder.mkdir(parents=True, exist_ok=True)
+        events = _between(pq.read_table(world / EVENTS), "event_time", start, self._ends[day])
+        articles = _between(pq.read_table(world / ARTICLES), "updated_at", start, self._ends[day])
+        if day and day == self._args.poisoned:
+            events = poisoned(events, pq.read_table(world / ARTICLES))
+        pq.write_table(events, folder / EVENTS)
+        pq.write_table(articles, folder / ARTICLES)
+        pq.write_table(pq.read_table(world / REGIONS), folder / REGIONS)
+        road.run(f"load day {day}", "preprocessing", "load", "--logs", str(folder), "--dataset", self._tables)
+
+    def retrain(self, day: int) -> dict[str, Any]:
+        """Runs it as a user would; what it said, with its exit code, and whether a release should have come of it."""
+        flags = ["--tables", self._tables, "--artifacts", str(self._work / "artifacts"), "--releases", self.releases]
+        flags += ["--work", str(self._work / "work"), "--to", self._ends[day].isoformat(), "--who", "rehearsal"]
+        flags += ["--sample", "1", "--hours", "24", *(["--kubeflow"] if self._args.runner == "kubeflow" else [])]
+        began = time.monotonic()
+        command = [sys.executable, "-m", "training", "retrain", *flags]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if not done.stdout.strip():
+            raise StageError(f"the retraining of day {day} ended with exit code {done.returncode} and said nothing")
+        expected = not day or day not in {self._args.poisoned, self._args.empty}
+        said = json.loads(done.stdout.strip().splitlines()[-1])
+        took = round(time.monotonic() - began, 1)
+        return {"day": day, "code": done.returncode, "expected": expected, "total_seconds": took, **said}
+
+
+def poisoned(events: pa.Table, articles: pa.Table) -> pa.Table:
+    """As many views again, each of an account of its own and of one of the seller's articles: half of all then."""
+    random = np.random.default_rng(0)
+    sellers = pc.value_counts(articles["seller_id"].combine_chunks()).to_pylist()
+    seller = max(sellers, key=lambda entry: entry["counts"])["values"]
+    own = articles.filter(pc.equal(articles["seller_id"], seller))["article_id"].unique().to_pylist()
+    views = events.filter(pc.equal(events["event_type"], "view"))
+    names = [f"bot-{number}" for number in range(len(views))]
+    changed: Mapping[str, Any] = {
+        "event_id": pa.array([f"poison-{number}" for number in range(len(views))], views.schema.field("event_id").type),
+        "user_id": pa.array(names, views.schema.field("user_id").type),
+        "article_id": pa.array(random.choice(own, len(views)).tolist(), views.schema.field("article_id").type),
+    }
+    for name, column in changed.items():
+        views = views.set_column(views.column_names.index(name), views.schema.field(name), column)
+    return pa.concat_tables([events, views]).sort_by([("event_time", "ascending"), ("event_id", "ascending")])
+
+
+def _between(table: pa.Table, column: str, start: datetime.datetime, end: datetime.datetime) -> pa.Table:
+    times = table[column]
+    first, last = (pa.scalar(moment, times.type) for moment in (start, end))
+    return table.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, last)))
+
+
+class Asked:
+    """A service of the releases in a process of its own, asked again and again from the first release on."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended, self._thread = threading.Event(), threading.Thread(target=self._ask, daemon=True)
+        self._answered, self._failed = 0, list[str]()
+
+    def __enter__(self) -> "Asked":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        if self._process is not None:
+            self._thread.join()
+            self._process.terminate()
+            self._process.wait()
+
+    def start(self, releases: str, store: pathlib.Path) -> None:
+        """Returns when it is ready."""
+        environment = {**os.environ, "NEARFEED_POLL_SECONDS": str(POLL_SECONDS)}
+        flags = ("--releases", releases, "--store", f"sqlite:///{store}", "--port", str(self._port))
+        self._process = subprocess.Popen([sys.executable, "-m", "services", "serve", *flags], env=environment)
+        began = time.monotonic()
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() - began > 2 * SWAP_SECONDS:
+                raise StageError("the service did not become ready")
+            time.sleep(0.2)
+        self._thread.start()
+
+    def wait_for(self, release_id: str) -> float:
+        """Seconds until it answers from a release. Raises StageError after a minute."""
+        began = time.monotonic()
+        while time.monotonic() - began < SWAP_SECONDS:
+            if self._call("/version").get("release_id") == release_id:
+                return round(time.monotonic() - began, 1)
+            time.sleep(0.2)
+        raise StageError(f"the service does not answer from release {release_id} after {SWAP_SECONDS} s")
+
+    def counts(self) -> Mapping[str, Any]:
+        return {"answered": self._answered, "failed": len(self._failed), "first_failures": self._failed[:3]}
+
+    def _ask(self) -> None:
+        while not self._ended.wait(1 / A_SECOND):
+            try:
+                found = self._call("/v1/recommendations", {"k": 5})
+                if len(found["items"]) != 5:
+                    raise ValueError(f"{len(found['items'])} items")
+                self._answered += 1
+            except (OSError, ValueError, KeyError) as error:
+                self._failed.append(f"{type(error).__name__}: {error}")
+
+    def _is_ready(self) -> bool:
+        try:
+            self._call("/readyz")
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        return True
+
+    def _call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
