@@ -14,7 +14,7 @@ STALLED = "tokens.npy"
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves files of a folder; of STALLED half, and then nothing, while its server is stalled."""
 
-    server: "Server"
+    server: "Stalling"
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
@@ -34,7 +34,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         del format, args
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Stalling(http.server.ThreadingHTTPServer):
     """Listens on a free port of 127.0.0.1; `asked` are the paths."""
 
     daemon_threads = True
@@ -47,9 +47,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def stalling(folder: pathlib.Path) -> Iterator[Server]:
+def stalling(folder: pathlib.Path) -> Iterator[Stalling]:
     """Serves a folder meanwhile."""
-    with Server(folder) as server:
+    with Stalling(folder) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server

@@ -77,17 +77,42 @@ def test_the_text_of_current_is_followed_too(market: Market, here: pathlib.Path)
 
 def test_so_many_releases_are_kept_and_the_others_deleted(market: Market, here: pathlib.Path) -> None:
     """The order is that in which CURRENT named them: the second is deleted, not the first, which it named again."""
-    mirror = mirror_of(market.folder, here, keep=2)
+    mirror = mirror_of(market.folder, here, keep=3)
     first = market.publish(0)
     mirror.follow()
-    second = market.publish(1)
+    market.publish(1)
     mirror.follow()
-    assert names(here) == {"CURRENT", first.name, second.name}
     market.name(first)
     mirror.follow()
     third = market.publish(2)
     mirror.follow()
-    assert names(here) == {"CURRENT", first.name, third.name}
+    assert len(names(here)) == 4
+    fourth = market.publish(3)
+    mirror.follow()
+    assert names(here) == {"CURRENT", first.name, third.name, fourth.name}
+
+
+def test_a_file_of_another_size_is_not_downloaded(market: Market, here: pathlib.Path) -> None:
+    """It could fill the disk: nothing is deleted to make room for it."""
+    mirror, paths = mirror_of(market.folder, here, keep=2), []
+    for number in range(2):
+        paths.append(market.publish(number))
+        mirror.follow()
+    with (market.publish(2) / FILE).open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(ReleaseError, match="bytes, its manifest says"):
+        mirror.follow()
+    assert names(here) == {"CURRENT", paths[0].name, paths[1].name}
+
+
+def test_a_manifest_stays_as_it_was_written(market: Market, here: pathlib.Path) -> None:
+    """CURRENT holds its sha256, whatever its lines are like."""
+    path = market.publish(0)
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    market.name(path)
+    assert mirror_of(market.folder, here).follow()
+    assert release.current(str(here)) == str(here / path.name)
 
 
 def test_the_one_in_service_is_never_deleted(market: Market, here: pathlib.Path) -> None:
@@ -169,11 +194,18 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(market: Market, here: pa
     assert names(here) == set()
 
 
+def test_a_current_that_is_damaged_here_is_written_anew(market: Market, here: pathlib.Path) -> None:
+    path = market.publish(0)
+    mirror_of(market.folder, here).follow()
+    (here / "CURRENT").write_text("{", encoding="utf-8")
+    assert mirror_of(market.folder, here).follow()
+    assert release.current(str(here)) == str(here / path.name)
+
+
 def test_what_was_damaged_here_is_pulled_again_by_the_next_process(market: Market, here: pathlib.Path) -> None:
     path = market.publish(0)
     mirror_of(market.folder, here).follow()
     flip(here / path.name / FILE)
-    (here / "CURRENT").write_text("{", encoding="utf-8")
     assert mirror_of(market.folder, here).follow()
     assert (here / path.name / FILE).read_bytes() == (path / FILE).read_bytes()
     assert release.current(str(here)) == str(here / path.name)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from services import release
+from tests.services import tiny
+from tests.services.conftest import Server
 from tests.services.market import Market
-from tests.services.stalling import PATIENCE_SECONDS, Server, stalling
+from tests.services.stalling import PATIENCE_SECONDS, Stalling, stalling
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def here(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def shop(market: Market) -> Iterator[Server]:
+def shop(market: Market) -> Iterator[Stalling]:
     with stalling(market.folder) as server:
         yield server
 
@@ -34,7 +36,7 @@ def command(source: str, here: pathlib.Path, *flags: str) -> list[str]:
     return [sys.executable, "-m", "services", "pull", "--from", source, "--to", str(here), *flags]
 
 
-def test_a_pull_that_is_killed_leaves_nothing_that_counts(market: Market, here: pathlib.Path, shop: Server) -> None:
+def test_a_pull_that_is_killed_leaves_nothing_that_counts(market: Market, here: pathlib.Path, shop: Stalling) -> None:
     """SIGKILL while half of a file is here: the release before is served, and the next process goes on."""
     first = market.publish(0)
     assert subprocess.run(command(shop.url, here, "--once"), check=False).returncode == 0
@@ -52,7 +54,7 @@ def test_a_pull_that_is_killed_leaves_nothing_that_counts(market: Market, here: 
     assert names(here) == {"CURRENT", ".pull.lock", first.name, second.name}
 
 
-def test_a_release_that_is_too_large_is_not_downloaded(market: Market, here: pathlib.Path, shop: Server) -> None:
+def test_a_release_that_is_too_large_is_not_downloaded(market: Market, here: pathlib.Path, shop: Stalling) -> None:
     """Only CURRENT and the manifest are asked for."""
 
     def grow(folder: pathlib.Path, _: dict[str, Any]) -> None:
@@ -81,6 +83,27 @@ def test_it_follows_until_it_is_told_to_end(market: Market, here: pathlib.Path) 
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
     assert release.current(str(here)) == str(here / second.name)
+
+
+def test_a_running_service_follows_what_is_pulled(
+    tmp_path: pathlib.Path,
+    here: pathlib.Path,
+    towers: pathlib.Path,
+    start_server: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It starts from the folder, and lets the next release answer."""
+    source = tmp_path / "source"
+    first = tiny.publish(source, towers)
+    monkeypatch.setenv("NEARFEED_POLL_SECONDS", "1")
+    with subprocess.Popen(command(str(source), here, "--every", "1s")) as process:
+        wait_until((here / "CURRENT").exists)
+        server = start_server(here)
+        server.wait_until(lambda answer: answer.status_code == 200)
+        assert server.client.get("/readyz").json()["release_id"] == first.name
+        second = tiny.publish(source, towers, number=1)
+        server.wait_until(lambda answer: answer.json()["release_id"] == second.name)
+        process.terminate()
 
 
 def names(folder: pathlib.Path) -> set[str]:
