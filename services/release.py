@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from preprocessing import artifact
-from services import catalogue, popularity, ranker, regions, retrieval, runtime, towers
+from services import catalogue, pointing, popularity, ranker, regions, retrieval, runtime, towers
 from services.candidates import Rows
 from services.catalogue import Catalogue
 from services.features import Features
 from services.growing import Grown
+from services.pointing import KIND as KIND
+from services.pointing import ReleaseError as ReleaseError
 from services.popularity import Popularity
 from services.ranker import Ranker
 from services.regions import Neighbours
@@ -27,7 +28,6 @@ from services.sources import DEFAULT_PRESET, PRESETS
 from services.times import micros
 from services.towers import Floats, Towers
 
-KIND = "release"
 FILES = (
     "articles.faiss", "tokens.npy", "vectors.npy", "catalogue.parquet", "popularity.parquet", "regions.parquet",
     "warmup.json",
@@ -35,10 +35,6 @@ FILES = (
 # For so many articles that come later no column has to move.
 ROOM = 100_000
 TOWERS, RANKING, RANKING_WARMUP = "towers", "ranking", "ranking_warmup.npz"
-
-
-class ReleaseError(ValueError):
-    """A release cannot be served; the message names the file and the rule."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,20 +81,15 @@ def current(releases: str) -> str:
     Raises ReleaseError when CURRENT is missing or malformed or the manifest is not the one it was written for, and
     ArtifactError when there is no such release.
     """
-    where = artifact.join(releases, artifact.CURRENT)
-    release_id, digest = _pointer(where)
-    path = artifact.join(releases, release_id)
-    manifest = artifact.read_manifest(path, KIND)
-    text = artifact.read_text(artifact.join(path, artifact.MANIFEST))
-    if hashlib.sha256(text.encode()).hexdigest() != digest or manifest.id != release_id:
-        raise ReleaseError(f"{artifact.join(path, artifact.MANIFEST)} is not the manifest that {where} was written for")
-    return path
+    told = pointing.pointer(releases)
+    pointing.named(releases, told)
+    return artifact.join(releases, told.release_id)
 
 
 def pointed(releases: str) -> str:
     """The id that CURRENT names below the folder `releases`, whatever there is of it; raises ReleaseError when CURRENT
     is missing or malformed."""
-    return _pointer(artifact.join(releases, artifact.CURRENT))[0]
+    return pointing.pointer(releases).release_id
 
 
 def point(releases: str, release_id: str) -> None:
@@ -113,19 +104,6 @@ def point(releases: str, release_id: str) -> None:
     told = {"at": now, "who": "service", "why": "POST /v1/admin/rollback", "previous": previous}
     pointer = {"id": release_id, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(), **told}
     artifact.write_text_atomically(artifact.join(releases, artifact.CURRENT), json.dumps(pointer))
-
-
-def _pointer(where: str) -> tuple[str, str]:
-    try:
-        pointer = json.loads(artifact.read_text(where))
-        release_id, digest = str(pointer["id"]), pointer["manifest_sha256"]
-    except FileNotFoundError as error:
-        raise ReleaseError(f"{where} is missing: no release is in service") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ReleaseError(f"{where} is no object with id and manifest_sha256: {error}") from error
-    if not re.fullmatch(r"[0-9a-f]{16}", release_id):
-        raise ReleaseError(f"{where} names release {release_id!r}, an id is 16 hex digits")
-    return release_id, digest
 
 
 def load(path: str, threads: int, registry: Registry | None = None) -> Release:

@@ -1,0 +1,1 @@
+"""Decides how Nearfeed runs in a cluster."""
