@@ -1,9 +1,10 @@
 """Decides whether the newest day of logs is like the days before it: what is not learned from, nor judged by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import fsspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ DAY = 24 * 3_600 * 1_000_000
 MOST_DAYS = 14
 LEAST_DAYS = 2
 NONE = -1
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 def checks(logs: str, to: int, limits: Mapping[str, float]) -> list[Check]:
@@ -56,30 +59,30 @@ _VIEWS = "the number of views, beside the median day,"
 _SELLER = "the share of views of the seller with most"
 
 
-def _more(name: str, shares: Sequence[float], limits: Mapping[str, float], what: str) -> Check:
+def _more(name: str, shares: Floats, limits: Mapping[str, float], what: str) -> Check:
     """Both must be exceeded: a rare thing that became three times as frequent is still rare."""
     usual = float(np.median(shares[1:]))
     limit = max(usual * limits[f"{name}_times"], usual + limits[f"{name}_more"])
     return at_most(name, float(shares[0]), limit, f"{what}, usually {usual:.4g},")
 
 
-def _counts(days: Ints, inside: np.ndarray, number: int) -> Ints:
+def _counts(days: Ints, inside: Mask, number: int) -> Ints:
     """[number] views of each day, the newest first."""
     return np.bincount(days[inside & (days < number)], minlength=number)
 
 
-def _share(days: Ints, counted: np.ndarray, counts: Ints) -> np.ndarray:
+def _share(days: Ints, counted: Mask, counts: Ints) -> Floats:
     return _counts(days, counted, len(counts)) / np.maximum(counts, 1)
 
 
-def _is_of_new_user(views: Views, days: Ints) -> np.ndarray:
+def _is_of_new_user(views: Views, days: Ints) -> Mask:
     """Whether the user's first view was on the same day."""
     first = np.full(int(views.users.max(initial=0)) + 1, NONE, np.int64)
     np.maximum.at(first, views.users, days)
     return np.asarray(first[views.users] == days)
 
 
-def _by_day(days: Ints, codes: Ints, counts: Ints) -> np.ndarray:
+def _by_day(days: Ints, codes: Ints, counts: Ints) -> Floats:
     """[days, codes] share of the views of a day; code -1 counts for nothing."""
     width = int(codes.max(initial=0)) + 1
     inside = (days >= 0) & (days < len(counts)) & (codes >= 0)
@@ -87,7 +90,7 @@ def _by_day(days: Ints, codes: Ints, counts: Ints) -> np.ndarray:
     return table.reshape(len(counts), width) / np.maximum(counts, 1)[:, None]
 
 
-def _top_share(days: Ints, sellers: Ints, counts: Ints) -> np.ndarray:
+def _top_share(days: Ints, sellers: Ints, counts: Ints) -> Floats:
     return np.asarray(_by_day(days, sellers, counts).max(axis=1, initial=0.0))
 
 
@@ -96,7 +99,7 @@ def _shift(days: Ints, categories: Ints, counts: Ints) -> float:
     return float(np.abs(shares[0] - np.median(shares[1:], axis=0)).max(initial=0.0))
 
 
-def _without_region(logs: str, to: int, counts: Ints) -> np.ndarray:
+def _without_region(logs: str, to: int, counts: Ints) -> Floats:
     """[days] share of the views; all of them where the logs tell of no region."""
     where = artifact.join(logs, "events.parquet")
     present = check_columns(where, COLUMNS)

@@ -21,6 +21,7 @@ PARAMETERS: Mapping[str, str] = {
     "days": "how many days of events are looked at",
     "hours": "the newest hours, which nothing is trained on and the gate asks about",
     "sample": "share of the views that are asked about",
+    "lists": "from about how many lists the ranking learns",
     "thresholds": "file of the gate's thresholds, those of training/gate.toml where it is empty",
     "who": "told in the history of releases",
     "keep": "how many of the releases that were last in service are kept with all that they were made from",
@@ -58,7 +59,7 @@ def graph(preset: str) -> Sequence[Step]:
     questions = "--from {plan[until]} --to {plan[to]} --sample {run[sample]}"
     ask = f"services replay --logs {{logs[path]}} {questions} --preset {preset} --candidates {chosen.candidates}"
     learn = f"services replay --logs {{logs[path]}} --release {{bundle[path]}} --preset {preset}"
-    learn += f" --from {{candidate[trained_until]}} --to {{plan[until]}} --lists {chosen.lists} --seed 1"
+    learn += " --from {candidate[trained_until]} --to {plan[until]} --lists {run[lists]} --seed 1"
     learn += f" --candidates {chosen.candidates} --examples {{run[artifacts]}}/examples"
     judge = "training gate --logs {logs[path]} --from {plan[until]} --to {plan[to]} --rate {run[sample]}"
     judge += " --release {release[path]} --predictions {answers[out]} --per-second {answers[answers_per_second]}"

@@ -59,6 +59,7 @@ def stage(
     days: str = "",
     hours: str = "",
     sample: str = "",
+    lists: str = "",
     thresholds: str = "",
     who: str = "",
     keep: str = "",
@@ -80,7 +81,7 @@ def stage(
     told = {name: json.loads(text) for name, text in zip(asks, texts, strict=False)}
     told["run"] = {
         "tables": tables, "artifacts": artifacts, "releases": releases, "work": work, "to": to, "days": days,
-        "hours": hours, "sample": sample, "thresholds": thresholds, "who": who, "keep": keep,
+        "hours": hours, "sample": sample, "lists": lists, "thresholds": thresholds, "who": who, "keep": keep,
     }  # fmt: skip
     if needs and not filled(needs, told):
         return "{}"
@@ -143,11 +144,12 @@ def pipeline(preset: str, images: str = IMAGES) -> Any:
         days: str = DEFAULTS["days"],
         hours: str = DEFAULTS["hours"],
         sample: str = DEFAULTS["sample"],
+        lists: str = str(PRESETS[preset].lists),
         thresholds: str = DEFAULTS["thresholds"],
         who: str = DEFAULTS["who"],
         keep: str = DEFAULTS["keep"],
     ) -> None:
-        values = (tables, artifacts, releases, work, to, days, hours, sample, thresholds, who, keep)
+        values = (tables, artifacts, releases, work, to, days, hours, sample, lists, thresholds, who, keep)
         asked = dict(zip(PARAMETERS, values, strict=True))
         tasks: dict[str, Any] = {}
         for step in steps:

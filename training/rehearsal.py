@@ -26,6 +26,8 @@ from training.road import Road, StageError
 
 EVENTS, ARTICLES, REGIONS = "events.parquet", "articles.parquet", "regions.parquet"
 DAY = datetime.timedelta(days=1)
+# A rehearsal is short.
+LISTS = "4000"
 # Asked so many times a second, all the time.
 A_SECOND = 5
 POLL_SECONDS = 1
@@ -104,7 +106,15 @@ class Rehearsal:
         """Runs it as a user would; what it said, with its exit code, and whether a release should have come of it."""
         flags = ["--tables", self._tables, "--artifacts", str(self._work / "artifacts"), "--releases", self.releases]
         flags += ["--work", str(self._work / "work"), "--to", self._ends[day].isoformat(), "--who", "rehearsal"]
-        flags += ["--sample", "1", "--hours", "24", *(["--kubeflow"] if self._args.runner == "kubeflow" else [])]
+        flags += [
+            "--sample",
+            "0.3",
+            "--hours",
+            "24",
+            "--lists",
+            LISTS,
+            *(["--kubeflow"] if self._args.runner == "kubeflow" else []),
+        ]
         began = time.monotonic()
         command = [sys.executable, "-m", "training", "retrain", *flags]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--days", default="28", help=f"{PARAMETERS['days']} [%(default)s]")
     argument("--hours", default="6", help=f"{PARAMETERS['hours']} [%(default)s]")
     argument("--sample", default="0.2", help=f"{PARAMETERS['sample']} [%(default)s]")
+    argument("--lists", help=f"{PARAMETERS['lists']} [that of the preset]")
     argument("--thresholds", default="", metavar="FILE", help=PARAMETERS["thresholds"])
     argument("--who", default=getpass.getuser(), help=f"{PARAMETERS['who']} [%(default)s]")
     argument("--keep", default="3", help=f"{PARAMETERS['keep']} [%(default)s]")
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     Returns 4 where the data checks and 5 where the gate refused, 6 where another run works here; what a failed step
     returned else.
     """
+    args.lists = args.lists or str(PRESETS[args.preset].lists)
     asked, road = {name: str(getattr(args, name)) for name in PARAMETERS}, Road()
     try:
         with alone(args.work):
