@@ -122,10 +122,18 @@ rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
 
 .PHONY: lint
-lint: .venv/installed lint-manifests ## ruff (rules and format), mypy --strict, the manifests
+lint: .venv/installed lint-manifests ## ruff (rules and format), mypy --strict, hadolint, the manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/hadolint docker/*.Dockerfile
+
+.PHONY: images
+images: ## build the images PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:... [ENGINE=docker]
+	@[[ "$(PYTHON_IMAGE)" == *@sha256:* ]] || { echo "PYTHON_IMAGE must name the base image with its digest: NAME@sha256:..." >&2; exit 2; }
+	for image in preprocessing training services all emulator; do \
+	  $(or $(ENGINE),docker) build --file docker/$$image.Dockerfile --tag nearfeed/$$image \
+	    --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg COMMIT=$$(git rev-parse HEAD) .; done
 
 .PHONY: lint-manifests
 lint-manifests: .venv/installed .venv-kubectl/kubectl ## build every overlay of k8s/, hold it against two versions of Kubernetes
@@ -141,6 +149,8 @@ lock: .venv-tools/installed ## make the lock files anew from pyproject.toml and 
 	$(UV) pip compile -q --python-version 3.11 --extra dev pyproject.toml $(COMPILE) -o $(LOCKS)/dev.txt
 	for extra in preprocessing training services; do \
 	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml -c $(LOCKS)/dev.txt $(COMPILE) -o $(LOCKS)/$$extra.txt; done
+	$(UV) pip compile -q --python-version 3.11 --extra preprocessing --extra training --extra services pyproject.toml \
+	  -c $(LOCKS)/dev.txt $(COMPILE) -o $(LOCKS)/all.txt
 	$(UV) pip compile -q --python-version 3.11 --group kubectl --no-deps $(COMPILE) -o $(LOCKS)/kubectl.txt
 	for extra in emulator peer; do \
 	  $(UV) pip compile -q --python-version 3.11 --extra $$extra pyproject.toml $(COMPILE) -o $(LOCKS)/$$extra.txt; done

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 
 PROJECT = "nearfeed-local"
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
@@ -35,7 +36,8 @@ class EmulatorError(ValueError):
 
 
 class Emulator:
-    """Context manager: a BigQuery emulator that listens on free ports of 127.0.0.1 while the block runs.
+    """Context manager: a BigQuery emulator that listens while the block runs, on free ports of 127.0.0.1 where nothing
+    else is said. It asks nobody who they are: another `host` is for a network that has the right ones in it only.
 
     Everything it writes is below `data_dir`: tables (kept for the next start), log, temporary files. One emulator at a
     time can use a folder. It also ends when the process that started it ends, however that happens.
@@ -51,12 +53,16 @@ class Emulator:
         python: pathlib.Path | None = None,
         project: str = PROJECT,
         ready_seconds: float = READY_SECONDS,
+        host: str = LOOPBACK,
+        ports: tuple[int, int] = (0, 0),
     ) -> None:
+        """`ports` of queries and of the Storage API, 0 for a free one."""
         self.data_dir = data_dir.absolute()
         self.log_path = self.data_dir / "emulator.log"
         self.project = project
         self._python = python or DEFAULT_PYTHON
         self._ready_seconds = ready_seconds
+        self._host, self._ports = host, ports
         self._ready_file = self.data_dir / f"ready-{os.getpid()}.json"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,6 +115,7 @@ class Emulator:
         command = [
             str(self._python), "-I", "-c", _LAUNCH, str(_FOLDER.parent), "--data-dir", str(self.data_dir),
             "--ready-file", str(self._ready_file), "--project", self.project, "--parent", str(os.getpid()),
+            "--host", self._host, "--port", str(self._ports[0]), "--storage-port", str(self._ports[1]),
         ]  # fmt: skip
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BQEMU_")}
         with self.log_path.open("wb") as log:
@@ -133,8 +140,9 @@ class Emulator:
 
     def _answers(self) -> bool:
         ports = json.loads(self._ready_file.read_text(encoding="utf-8"))
-        self.endpoint = f"http://127.0.0.1:{ports['rest_port']}"
-        self.storage_endpoint = f"127.0.0.1:{ports['grpc_port']}"
+        host = LOOPBACK if self._host == EVERYWHERE else self._host
+        self.endpoint = f"http://{host}:{ports['rest_port']}"
+        self.storage_endpoint = f"{host}:{ports['grpc_port']}"
         try:
             with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=5.0) as answer:
                 return bool(answer.status == 200)
@@ -154,6 +162,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-dir", type=pathlib.Path, required=True, help="folder of tables and log, kept")
     parser.add_argument("--python", type=pathlib.Path, default=python, help="Python that has bqemulator [%(default)s]")
+    parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on, {EVERYWHERE} for all [%(default)s]")
+    parser.add_argument("--port", type=int, default=0, help="port of queries, 0 for a free one [%(default)s]")
+    parser.add_argument("--storage-port", type=int, default=0, help="port of the Storage API [%(default)s]")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="command and its arguments")
 
 
@@ -162,7 +173,8 @@ def run(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise EmulatorError("no command to run: write it behind --, as in emulator --data-dir DIR -- COMMAND ARGS...")
-    with Emulator(args.data_dir, args.python) as emulator:
+    ports = args.port, args.storage_port
+    with Emulator(args.data_dir, args.python, host=args.host, ports=ports) as emulator:
         print(f"BigQuery emulator at {emulator.endpoint}, log in {emulator.log_path}", file=sys.stderr)
         return _run_command(command, {**os.environ, **emulator.environment()})
 

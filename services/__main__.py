@@ -11,6 +11,7 @@ COMMANDS = {
     "pull": ("services.pull", "mirror the release in service from a bucket into a folder, and follow it"),
     "sink": ("services.sink", "carry the log of events and articles to BigQuery"),
     "import": ("services.importing", "put logged events into a store, as if they had come over HTTP"),
+    "compile": ("services.compiling", "compile what a start would compile, and keep it"),
     "key": ("services.minting", "make an API key and its entry for the key file"),
     "bench-serve": (
         "services.serve_bench",

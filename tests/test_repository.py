@@ -63,9 +63,7 @@ def test_no_file_is_longer_than_300_lines() -> None:
 
 def test_lock_files_have_hashes_and_name_no_address() -> None:
     locks = tracked("docker/requirements/*.txt")
-    assert {path.stem for path in locks} == {
-        "dev", "emulator", "kubectl", "peer", "preprocessing", "services", "training", "uv",
-    }  # fmt: skip
+    assert {path.stem for path in locks} == {*FOLDERS, "all", "dev", "emulator", "kubectl", "peer", "uv"}
     for path in locks:
         text = path.read_text("utf-8")
         assert not re.search(r"https?://|file:|--index|--find-links", text), path
@@ -79,5 +77,5 @@ def test_locks_of_the_images_agree_with_the_one_that_is_tested() -> None:
         path.stem: dict(re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;]+)", path.read_text("utf-8"), re.MULTILINE))
         for path in tracked("docker/requirements/*.txt")
     }
-    for image in FOLDERS:
+    for image in (*FOLDERS, "all"):
         assert pins[image].items() <= pins["dev"].items(), image

@@ -196,13 +196,13 @@ def follow_parent(parent: int) -> None:
     os._exit(1)
 
 
-def settings(data_dir: pathlib.Path, project: str) -> Settings:
-    """Free ports on the loopback interface, and every file below `data_dir`."""
+def settings(data_dir: pathlib.Path, project: str, host: str, port: int, storage_port: int) -> Settings:
+    """Both ports on one address, 0 for a free one, and every file below `data_dir`."""
     temporary = data_dir / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = os.environ["HOME"] = str(temporary)
     return Settings(
-        rest_host="127.0.0.1", rest_port=0, grpc_host="127.0.0.1", grpc_port=0, default_project_id=project,
+        rest_host=host, rest_port=port, grpc_host=host, grpc_port=storage_port, default_project_id=project,
         persistence_mode=PersistenceMode.PERSISTENT, data_dir=data_dir, enable_format_extensions=False,
         upload_staging_dir=data_dir / "uploads", upload_max_bytes=UPLOAD_MAX_BYTES, log_level=LogLevel.WARNING,
     )  # fmt: skip
@@ -214,6 +214,9 @@ def main() -> None:
     parser.add_argument("--ready-file", type=pathlib.Path, required=True, help="gets the ports when they are open")
     parser.add_argument("--project", required=True)
     parser.add_argument("--parent", type=int, required=True, help="process whose end also ends the emulator")
+    parser.add_argument("--host", required=True, help="address to listen on")
+    parser.add_argument("--port", type=int, required=True, help="of queries, 0 for a free one")
+    parser.add_argument("--storage-port", type=int, required=True, help="of the Storage API, 0 for a free one")
     args = parser.parse_args()
     if bqemulator.__version__ != REVIEWED_VERSION:
         sys.exit(f"bqemulator is {bqemulator.__version__}, its patches were reviewed for {REVIEWED_VERSION}")
@@ -225,4 +228,4 @@ def main() -> None:
     patch_opening()
     patch_costs()
     patch_server(args.ready_file)
-    server.run_forever(settings(args.data_dir, args.project))
+    server.run_forever(settings(args.data_dir, args.project, args.host, args.port, args.storage_port))

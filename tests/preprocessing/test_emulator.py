@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from preprocessing.bigquery import Connection
 from preprocessing.emulator import Emulator, EmulatorError
+from preprocessing.source import read_table
 
 
 def _runs(pid: int) -> bool:
@@ -112,6 +114,35 @@ def test_terminating_the_verb_terminates_the_command_and_the_emulator(tmp_path: 
         assert verb.wait(60) == 143  # 128 + SIGTERM
     with Emulator(tmp_path) as again:  # the folder is free
         assert again.pid is not None
+
+
+def test_it_listens_where_it_is_told(tmp_path: pathlib.Path) -> None:
+    """On two ports of all addresses, and not of 127.0.0.1 alone: rows are sent to and read from another one."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.2", 0))
+        ports = one.getsockname()[1], other.getsockname()[1]
+    with Emulator(tmp_path, host="0.0.0.0", ports=ports) as emulator:
+        assert emulator.endpoint == f"http://127.0.0.1:{ports[0]}"
+        assert emulator.storage_endpoint == f"127.0.0.1:{ports[1]}"
+        endpoints = f"http://127.0.0.2:{ports[0]}", f"127.0.0.2:{ports[1]}"
+        made = Connection(emulator.project, "elsewhere", endpoint=endpoints[0], storage_endpoint=endpoints[1])
+        client = made.client()
+        client.create_dataset("elsewhere")
+        client.load_table_from_json([{"number": 7}], made.table("numbers")).result()
+        assert read_table(made, made.table("numbers"), ["number"]).to_pylist() == [{"number": 7}]
+        client.close()
+
+
+def test_the_verb_passes_on_where_to_listen(tmp_path: pathlib.Path) -> None:
+    """Its flags are those of the emulator that it starts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.2", 0))
+        port = probe.getsockname()[1]
+    flags = ("--data-dir", str(tmp_path), "--host", "127.0.0.2", "--port", str(port))
+    result = _verb(*flags, "--", "env")
+    assert result.returncode == 0, result.stderr
+    assert f"NEARFEED_BIGQUERY_ENDPOINT=http://127.0.0.2:{port}\n" in result.stdout
 
 
 @pytest.mark.parametrize(

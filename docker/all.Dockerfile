@@ -1,0 +1,33 @@
+# All three folders in one environment, for a retraining on one machine, whose stages follow each other in one container:
+# python -m training retrain. Where a scheduler starts each stage, it takes the image of that stage instead.
+# `make images` passes PYTHON_IMAGE with a digest; the tag stands here for a first try only.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS builder
+COPY docker/requirements/all.txt /requirements.txt
+RUN python -m venv --without-pip /opt/venv \
+ && python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r /requirements.txt
+
+FROM ${PYTHON_IMAGE}
+RUN groupadd --gid 10001 nearfeed \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin nearfeed \
+ && install -d -o nearfeed -g nearfeed /data/artifacts /data/releases /data/work
+COPY --from=builder /opt/venv /opt/venv
+# As in services.Dockerfile.
+ENV NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=""
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3 KERAS_HOME=/tmp/keras
+WORKDIR /app
+COPY docker/requirements/preprocessing.txt docker/requirements/training.txt docker/requirements/services.txt docker/requirements/
+COPY preprocessing/ preprocessing/
+COPY training/ training/
+COPY services/ services/
+RUN python -m compileall -q /app && python -m services compile
+ENV PYTHONDONTWRITEBYTECODE=1
+ARG COMMIT=""
+LABEL org.opencontainers.image.title="nearfeed all" \
+      org.opencontainers.image.description="Every stage of Nearfeed, for a retraining on one machine" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+USER 10001:10001
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python", "-m"]
