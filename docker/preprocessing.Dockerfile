@@ -4,8 +4,10 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS builder
 COPY docker/requirements/preprocessing.txt /requirements.txt
+# The headers of TensorFlow's C++ are 430 MB.
 RUN python -m venv --without-pip /opt/venv \
- && python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r /requirements.txt
+ && python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r /requirements.txt \
+ && rm -r /opt/venv/lib/python3.11/site-packages/tensorflow/include
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 nearfeed \

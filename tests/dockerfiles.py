@@ -14,10 +14,12 @@ VENV = "/opt/venv"
 
 @dataclasses.dataclass(frozen=True)
 class Dockerfile:
-    """`lock` is the lock file that its builder installs. Of the last stage: `copies` are the sources in the build
+    """`lock` is the lock file that its builder installs, and `removed` what that takes out of the environment again,
+    below its folder. Of the last stage: `copies` are the sources in the build
     context and where each goes below the working directory."""
 
     lock: pathlib.Path
+    removed: Sequence[str]
     copies: Sequence[tuple[str, str]]
     environment: Mapping[str, str]
     runs: Sequence[str]
@@ -33,6 +35,7 @@ class Dockerfile:
         told = dict(last)
         return cls(
             ROOT / lock,
+            [path for word, rest in builder if word == "RUN" for path in re.findall(rf"rm -r {VENV}/(\S+)", rest)],
             [pair for word, rest in last if word == "COPY" for pair in _copied(rest)],
             dict(pair.split("=", 1) for word, rest in last if word == "ENV" for pair in shlex.split(rest)),
             [rest for word, rest in last if word == "RUN"],

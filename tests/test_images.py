@@ -14,8 +14,9 @@ from preprocessing import artifact
 from tests.dockerfiles import ROOT, Dockerfile
 from tests.test_repository import FOLDERS, tracked
 
-STAGES = (*FOLDERS, "all")
-IMAGES = (*STAGES, "emulator")
+# What needs no environment of its own is asked of `all` too: it has those of the three together (test_repository.py).
+BUILT = (*FOLDERS, "emulator")
+IMAGES = (*BUILT, "all")
 # These run in a virtual environment of their own, see `make bench-peer` and docker/emulator.Dockerfile.
 ELSEWHERE = ("training.peer_sasrec", "preprocessing.emulation")
 WHOLE = {**{folder: [folder] for folder in FOLDERS}, "all": list(FOLDERS), "emulator": ["preprocessing"]}
@@ -73,6 +74,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
             subprocess.run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(built.venv)], check=True)
             install = [uv, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", str(built.file.lock)]
             subprocess.run(install, check=True)
+            for path in built.file.removed:
+                shutil.rmtree(built.venv / path)
             built.app.mkdir()
             built.file.fill(built.app, tracked())
         return made[image]
@@ -82,7 +85,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
         shutil.rmtree(built.venv)
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", BUILT)
 def test_every_module_can_be_imported_without_the_other_folders(build: Build, image: str) -> None:
     """And what the image has of another folder is the artifact module."""
     built, whole = build(image), WHOLE[image]
@@ -101,14 +104,22 @@ def test_every_module_can_be_imported_without_the_other_folders(build: Build, im
         assert f"python -m {folder}" in told.stdout
 
 
-@pytest.mark.parametrize("image", STAGES)
+@pytest.mark.parametrize("image", FOLDERS)
 def test_ids_of_artifacts_are_the_same_in_an_image(build: Build, image: str) -> None:
     """Digests of sources and lock files, of which ids are made, do not depend on where a stage runs."""
     built = build(image)
-    for folder in WHOLE[image]:
-        assert artifact.source_digest(built.app / folder) == artifact.source_digest(ROOT / folder)
-        done = built.run("-c", f"from preprocessing import artifact; print(artifact.lock_digest({folder!r}))")
-        assert done.stdout.strip() == artifact.lock_digest(folder), done.stderr
+    assert artifact.source_digest(built.app / image) == artifact.source_digest(ROOT / image)
+    done = built.run("-c", f"from preprocessing import artifact; print(artifact.lock_digest({image!r}))")
+    assert done.stdout.strip() == artifact.lock_digest(image), done.stderr
+
+
+def test_the_image_of_all_has_what_the_three_have(tmp_path: pathlib.Path) -> None:
+    """The same files in the same places: a stage finds there what it finds in its own image."""
+    folders = {image: tmp_path / image for image in (*FOLDERS, "all")}
+    for image, folder in folders.items():
+        Dockerfile.read(image).fill(folder, tracked())
+    own, *three = ({path.relative_to(at) for path in at.rglob("*")} for at in (folders.pop("all"), *folders.values()))
+    assert own == set().union(*three)
 
 
 def test_nothing_is_left_to_be_compiled_at_the_first_start(build: Build) -> None:

@@ -79,3 +79,4 @@ def test_locks_of_the_images_agree_with_the_one_that_is_tested() -> None:
     }
     for image in (*FOLDERS, "all"):
         assert pins[image].items() <= pins["dev"].items(), image
+    assert pins["all"] == {name: version for image in FOLDERS for name, version in pins[image].items()}
