@@ -14,9 +14,9 @@ VENV = "/opt/venv"
 
 @dataclasses.dataclass(frozen=True)
 class Dockerfile:
-    """`lock` is the lock file that its builder installs, and `removed` what that takes out of the environment again,
-    below its folder. Of the last stage: `copies` are the sources in the build
-    context and where each goes below the working directory."""
+    """`lock` is the lock file that its builder installs, `removed` what it takes out of the environment again, below
+    its folder. Of the last stage: `copies` are the sources in the build context and where each goes below the working
+    directory."""
 
     lock: pathlib.Path
     removed: Sequence[str]
