@@ -1,6 +1,6 @@
 """Decides what is compiled before any service starts: every compiled function, for what it is called with there.
 
-An image does so when it is built, so that the first start in it does not take the minute that compiling takes.
+An image does so when it is built, so that the first start in it does not wait for it.
 """
 
 import argparse
