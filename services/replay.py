@@ -242,8 +242,9 @@ def _window(args: argparse.Namespace) -> tuple[int, int]:
     if start >= to:
         raise ReplayError(f"--from is {args.start}, it must be before --to, which is {args.to}")
     for name in ("k", "candidates", "wrong", "lists"):
-        if (getattr(args, name) or 1) < 1:
-            raise ReplayError(f"--{name} is {getattr(args, name)}, at least 1 is needed")
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise ReplayError(f"--{name} is {number}, at least 1 is needed")
     _sample(args)
     return start, to
 

@@ -133,8 +133,10 @@ def test_the_verb_writes_what_is_scored(
     logs, out = write_logs(tmp_path, EVENTS), tmp_path / "new" / "predictions.parquet"
     release = next(releases.glob("*/manifest.json")).parent
     flags = ["--release", str(release), "--logs", logs, "--from", "2020-01-02T00:00:00Z", "--to", "2020-01-02T05:00Z"]
-    assert main(["replay", *flags, "--sample", "1", "--k", "3", "--out", str(out), "--threads", "1"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["targets"] == 3
+    more = ("--k", "3", "--out", str(out), "--threads", "1")
+    for share in (("--lists", "100"), ("--sample", "1")):  # there are no more than three
+        assert main(["replay", *flags, *share, *more]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["targets"] == 3
     rows = pq.read_table(out).to_pylist()
     assert [row["event_id"] for row in rows] == ["e3"] * 3 + ["e7"] * 3 + ["e8"] * 3
     assert [row["position"] for row in rows] == [1, 2, 3] * 3
@@ -147,6 +149,7 @@ def test_the_verb_writes_what_is_scored(
         (["--from", "soon", "--to", "2020-01-02"], "--from is 'soon'"),
         (["--from", "2020-01-01", "--to", "2020-01-02", "--sample", "0"], "--sample is 0.0"),
         (["--from", "2020-01-01", "--to", "2020-01-02", "--k", "0"], "--k is 0"),
+        (["--from", "2020-01-01", "--to", "2020-01-02", "--lists", "0"], "--lists is 0"),
     ],
 )
 def test_wrong_flags_are_named(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
