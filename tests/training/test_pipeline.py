@@ -12,6 +12,7 @@ import yaml
 
 from preprocessing import artifact
 from training import graph, pipeline
+from training.__main__ import main
 from training.graph import NAMES, PARAMETERS, Step
 
 COMMITTED = pathlib.Path(__file__).parents[2] / "k8s" / "pipeline.yaml"
@@ -49,7 +50,7 @@ def test_each_step_is_a_task_with_its_image_retries_and_limits(tmp_path: pathlib
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     """A graph of verbs that take no time."""
     steps = [
         Step("plan", "training", "training plan --releases {run[releases]} --artifacts {run[artifacts]}"
@@ -59,6 +60,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
              " --without-verdict --who '{plan[to]}' --why 'two words'"),
     ]  # fmt: skip
     monkeypatch.setattr(pipeline, "graph", lambda _: steps)
+    return steps
 
 
 def asked(folder: pathlib.Path, **others: str) -> dict[str, str]:
@@ -79,6 +81,20 @@ def test_a_graph_runs_here_and_what_a_step_told_reaches_the_next(tmp_path: pathl
     pipeline.run_here("marketplace", asked(tmp_path, who=identity.id))
     found = current(tmp_path)
     assert (found["id"], found["who"], found["why"]) == (identity.id, "2025-03-08T10:00:00+00:00", "two words")
+
+
+def test_the_verb_tells_whether_it_moved_anything(
+    small: list[Step], tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small[:] = [step for step in small if step.name != "champion"]
+    identity = artifact.Identity("release", {}, {}, "source", "lock")
+    with artifact.create(str(tmp_path / "releases" / identity.id), identity) as draft:
+        (draft.folder / "file").write_text("content")
+    flags = [f"--{name}={value}" for name, value in asked(tmp_path, who=identity.id).items() if value]
+    for moved in (True, False):
+        assert main(["retrain", "--kubeflow", *flags]) == 0
+        told = json.loads(capfd.readouterr().out.splitlines()[-1])
+        assert (told["id"], told["moved"]) == (identity.id, moved)
 
 
 @pytest.mark.usefixtures("small")
