@@ -121,6 +121,15 @@ pipeline: .venv/installed ## compile the retraining for Kubeflow into k8s/pipeli
 rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7]
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
 
+.PHONY: bench-retrain
+bench-retrain: .venv/installed .venv-emulator/installed ## what a daily retraining costs after 5, 10 and 20 days of history [REPEAT=3]
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/bench/retrain/bigquery -- $(RUN) training bench-retrain --work $(BUILD)/bench/retrain \
+	  $(if $(REPEAT),--repeat $(REPEAT))
+
+.PHONY: frequency
+frequency: .venv/installed .venv-emulator/installed ## what retraining every 24 h, 6 h and 1 h is worth, and never; about two hours, goes on where it was stopped
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/frequency/bigquery -- $(RUN) training frequency --work $(BUILD)/frequency
+
 .PHONY: lint
 lint: .venv/installed lint-manifests ## ruff (rules and format), mypy --strict, hadolint, the manifests
 	.venv/bin/ruff check .

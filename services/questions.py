@@ -54,16 +54,17 @@ def last_views(played: Log, back: int = 1) -> Mask:
 
 
 class ShownLists:
-    """The lists that were shown from `start` (microseconds) on: the impressions of a request id, each article once."""
+    """The lists that were shown from `start` (microseconds) on: the impressions of a request id, each article once.
+    `places`: of all of them, in their order."""
 
     def __init__(self, played: Log, start: int) -> None:
         shown = played.of_kind("impression")
         shown = shown[(played.requests[shown] >= 0) & (played.times[shown] >= start)]
         pairs = played.requests[shown] * max(len(played.article_ids), 1) + played.articles[shown]
         _, first = np.unique(pairs, return_index=True)
-        self._places = shown[np.sort(first)]
-        order = np.argsort(played.requests[self._places], kind="stable")
-        self._by_request, self._requests = self._places[order], played.requests[self._places][order]
+        self.places = shown[np.sort(first)]
+        order = np.argsort(played.requests[self.places], kind="stable")
+        self._by_request, self._requests = self.places[order], played.requests[self.places][order]
         self._log = played
 
     def asked(self) -> Mask:

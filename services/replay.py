@@ -48,6 +48,7 @@ PROGRESS_SECONDS = 10
 LIVE_BEFORE = 7 * 24 * HOUR
 # So many questions of an instant are asked at once.
 AT_ONCE = 64
+UNKNOWN_ARTICLE = -1
 _ALWAYS, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 TIME, LEAVE_ONE_OUT, LISTS = "time", "leave-one-out", "lists"
 
@@ -92,7 +93,8 @@ class Replay:
     """Plays a log to a recommender with an empty state, which is left as it was at the end of the log."""
 
     def __init__(self, recommender: Recommender, played: Log, k: int = 200) -> None:
-        """`k` articles are asked for. Raises LogError for an event of an article that the release does not know."""
+        """`k` articles are asked for. As in service, nothing comes of an event of an article that nobody knows: neither
+        the release nor `articles.parquet`; questions about its views are asked all the same."""
         assert recommender.state is not None
         self.recommender, self.log = recommender, played
         self._k = k
@@ -148,6 +150,8 @@ class Replay:
     def apply(self, place: int, live_from: int) -> None:
         """Lets the event at a place of the log happen; what was before `live_from` changes histories only."""
         log = self.log
+        if self.rows[log.articles[place]] == UNKNOWN_ARTICLE:
+            return
         moment = int(log.times[place])
         event = Event(
             log.event_types[log.kinds[place]],
@@ -175,6 +179,7 @@ def _predict(args: argparse.Namespace, replay: Replay, start: int) -> dict[str, 
     recommender, played = replay.recommender, replay.log
     if args.protocol == LISTS:
         lists = ShownLists(played, start)
+        _require_all_known(replay, lists)
         with ListScores(args.out) as scores:
             shown = ShownArticles(played, lists, replay.rows)
             told = replay.play(lists.asked(), ForListScores(recommender, shown, scores), start)
@@ -218,6 +223,7 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
         with Examples(draft.folder, args.wrong, args.seed) as out:
             if args.protocol == LISTS:
                 lists = ShownLists(played, start)
+                _require_all_known(replay, lists)
                 asking: Asking = ForListExamples(recommender, ShownArticles(played, lists, replay.rows), outcomes, out)
                 told = replay.play(lists.asked(), asking, start)
             else:
@@ -268,9 +274,22 @@ def _put_always_on_offer(release: Release) -> None:
 
 
 def _rows(recommender: Recommender, played: Log) -> Rows:
-    """The row of each article of the log."""
-    rows = recommender.release.catalogue.known(played.article_ids)
-    if len(rows) < len(played.article_ids):
-        unknown = (name for name in played.article_ids if recommender.release.catalogue.row(name) is None)
-        raise LogError(f"article {next(unknown)!r} has events, but is not in articles.parquet")
-    return np.array(rows, np.int64)
+    """The row of each article of the log, UNKNOWN_ARTICLE for one without."""
+    found = [recommender.release.catalogue.row(name) for name in played.article_ids]
+    rows = np.array([UNKNOWN_ARTICLE if row is None else row for row in found], np.int64)
+    unknown = np.flatnonzero(rows == UNKNOWN_ARTICLE)
+    if len(unknown):
+        events = int(np.isin(played.articles, unknown).sum())
+        LOGGER.warning(
+            "%d events are left out, of %d articles that nobody knows, such as %r",
+            events, len(unknown), played.article_ids[unknown[0]],
+        )  # fmt: skip
+    return rows
+
+
+def _require_all_known(replay: Replay, lists: ShownLists) -> None:
+    """Raises LogError for a list that showed an article without a row."""
+    shown = replay.log.articles[lists.places]
+    unknown = shown[replay.rows[shown] == UNKNOWN_ARTICLE]
+    if len(unknown):
+        raise LogError(f"article {replay.log.article_ids[unknown[0]]!r} was shown, but is not in articles.parquet")

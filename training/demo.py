@@ -142,7 +142,7 @@ class Service:
         except BaseException:
             self.__exit__()
             raise
-        self.road.steps.append(Step("serve", round(time.monotonic() - began, 1), 0))
+        self.road.steps.append(Step("serve", round(time.monotonic() - began, 1), 0, 0))
         return self.process
 
     def __exit__(self, *error: object) -> None:

@@ -76,6 +76,7 @@ class Network(Protocol):
 
 
 BuildFn = Callable[[Any, tf.Variable], Network]
+WarmStart = Callable[[Network], None]
 # Called with the number of steps done; must yield the (features, labels) of the next ones exactly as an undisturbed run
 # would see them, so shuffle by (seed, epoch). May be endless; training ends with it where it is not.
 TrainInputFn = Callable[[int], tf.data.Dataset]
@@ -143,7 +144,15 @@ class Estimator:
     Seeds Python, numpy and TensorFlow with the run's seed, so that new variables are the same in every run.
     """
 
-    def __init__(self, build_fn: BuildFn, params: Any, config: RunConfig, optimizer: AdamConfig) -> None:
+    def __init__(
+        self,
+        build_fn: BuildFn,
+        params: Any,
+        config: RunConfig,
+        optimizer: AdamConfig,
+        warm_start: WarmStart | None = None,
+    ) -> None:
+        """`warm_start` is given the network when its variables are made; a checkpoint replaces what it put there."""
         _set_threads(config.threads)
         self.workers = config.workers
         keras.utils.set_random_seed(config.seed)
@@ -151,7 +160,7 @@ class Estimator:
         self.config = config
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.network = build_fn(params, self.step)
-        self._optimizer_config = optimizer
+        self._optimizer_config, self._warm_start = optimizer, warm_start
         self._optimizer: SparseAdam | None = None
         self._functions: dict[tuple[Mode, str], Callable[..., Any]] = {}
 
@@ -159,6 +168,8 @@ class Estimator:
         """Makes all variables, by a call with a batch of each kind, and the optimizer; returns the metrics' names."""
         self.network.model_fn(*train_batch, Mode.TRAIN, self.params)
         spec = self.network.model_fn(*eval_batch, Mode.EVAL, self.params)
+        if self._warm_start is not None:
+            self._warm_start(self.network)
         variables = [_raw(variable) for variable in self.network.trainable_variables]
         self._optimizer = SparseAdam(self._optimizer_config, variables)
         return list(spec.eval_metric_sums)

@@ -22,6 +22,7 @@ PARAMETERS: Mapping[str, str] = {
     "hours": "the newest hours, which nothing is trained on and the gate asks about",
     "sample": "share of the views that are asked about",
     "lists": "from about how many lists the ranking learns",
+    "anew": "after how many retrainings that went on from the release before the towers begin anew; 0: they always do",
     "thresholds": "file of the gate's thresholds, those of training/gate.toml where it is empty",
     "who": "told in the history of releases",
     "keep": "how many of the releases that were last in service are kept with all that they were made from",
@@ -70,7 +71,7 @@ def graph(preset: str) -> Sequence[Step]:
             "plan",
             "training",
             "training plan --releases {run[releases]} --artifacts {run[artifacts]} --to '{run[to]}'"
-            " --days {run[days]} --hours {run[hours]}",
+            " --days {run[days]} --hours {run[hours]} --anew {run[anew]}",
         ),
         Step(
             "logs",
@@ -92,7 +93,8 @@ def graph(preset: str) -> Sequence[Step]:
         Step(
             "candidate",
             "training",
-            f"training candidate --dataset {{dataset[path]}} {folders} --eval-share {chosen.ranking_share} {candidate}",
+            f"training candidate --dataset {{dataset[path]}} {folders} --warm '{{plan[warm]}}'"
+            f" --eval-share {chosen.ranking_share} --eval-views {{run[lists]}} {candidate}",
             gigabytes=8,
         ),
         Step(

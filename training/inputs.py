@@ -25,17 +25,21 @@ Array = npt.NDArray[Any]
 @dataclasses.dataclass(frozen=True)
 class InputConfig:
     """`batch_views`: about how many views a batch holds. `held_out`: what evaluates and never trains, the newest
-    `eval_share` of all views ("newest") or the last view of each user ("last-view"); `eval_queries`: at most about so
-    many of them are asked."""
+    `eval_share` of all views and about `eval_views` of them at most ("newest"), or the last view of each user
+    ("last-view"); `eval_queries`: at most about so many of them are asked. `old_per_new`: where training goes on from
+    an earlier model, about so many windows without a new view are taken for each one that has one."""
 
     batch_views: int = 2000
     held_out: str = NEWEST
     eval_share: float = 0.03
+    eval_views: int = 1_000_000_000
     eval_queries: int = 4000
+    old_per_new: float = 1.0
 
     def __post_init__(self) -> None:
         require("held_out", self.held_out, self.held_out in HELD_OUT, f"one of {', '.join(HELD_OUT)}")
-        require_positive(self, "batch_views", "eval_queries")
+        require_positive(self, "batch_views", "eval_views", "eval_queries")
+        require("old_per_new", self.old_per_new, self.old_per_new >= 0, "a number >= 0")
         require("eval_share", self.eval_share, 0 < self.eval_share < 1, "a number between 0 and 1")
 
 
@@ -46,10 +50,15 @@ class Inputs:
     Training batches: `article`, `region`, `time` int64 [batch, views] padded with 0 behind, `length` int64 [batch]. The
     evaluation's are the same with the right article last, and `first`: whether the batch opens an evaluation.
 
+    With `new_from` (microseconds) training goes on from a model that has seen what was before: it takes the windows
+    that end later, and some others. `windows_views`: views in the windows of an epoch.
+
     The files are read once: all views stay in memory, 24 bytes each, and windows are cut from there.
     """
 
-    def __init__(self, dataset: Dataset, history: int, config: InputConfig, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, history: int, config: InputConfig, seed: int, new_from: int | None = None
+    ) -> None:
         """Raises ValueError where nothing could be trained on or evaluated with."""
         self._history, self._config, self._seed = history, config, seed
         users = [read_bucket(dataset, bucket) for bucket in dataset.buckets()]
@@ -67,8 +76,12 @@ class Inputs:
                 f"{self.views} views: there is nothing to evaluate with"
             )
         regions = np.concatenate([part["region"].flat_values.numpy() for part in users])
-        starts, self._lengths = windows.training_windows(_lengths(users, older), history)
+        starts, lengths = windows.training_windows(_lengths(users, older), history)
         tokens = dict(zip(windows.TOKENS, (rows[older], regions[older], times[older]), strict=True))
+        if new_from is not None:
+            taken = _to_go_on_with(tokens["time"], starts, lengths, new_from, config.old_per_new, seed)
+            starts, lengths = starts[taken], lengths[taken]
+        self._lengths, self.windows_views = lengths, int(lengths.sum())
         self._cut = _Cut(tokens, starts, self._lengths)
 
     @property
@@ -133,12 +146,27 @@ def _training_part(
 ) -> tuple[int, npt.NDArray[np.bool_]]:
     """Where evaluation begins (the newest time, where each user's last view is held out), and which views [n] train."""
     if config.held_out == NEWEST:
-        eval_from = int(np.quantile(times, 1 - config.eval_share, method="lower"))
+        share = min(config.eval_share, config.eval_views / len(times))
+        eval_from = int(np.quantile(times, 1 - share, method="lower"))
         return eval_from, times < eval_from
     lengths = np.concatenate([part["time"].row_lengths().numpy() for part in users])
     older = np.ones(len(times), np.bool_)
     older[np.cumsum(lengths)[lengths > 0] - 1] = False
     return int(times.max()), older
+
+
+def _to_go_on_with(
+    times: Array, starts: Array, lengths: Array, new_from: int, old_per_new: float, seed: int
+) -> windows.Ints:
+    """Which windows, ascending: all that end at or after `new_from`, and of the others some for each of these."""
+    is_new = times[starts + lengths - 1] >= new_from
+    new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+    if not len(new):
+        raise ValueError(
+            f"no view to train on is from {new_from} us on, when the release to go on from was trained: nothing is new"
+        )
+    some = np.random.default_rng(seed).choice(old, min(len(old), round(old_per_new * len(new))), replace=False)
+    return np.sort(np.concatenate([new, some]))
 
 
 def _lengths(users: list[windows.Sequences], older: npt.NDArray[np.bool_]) -> windows.Ints:

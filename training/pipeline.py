@@ -22,7 +22,16 @@ NAME = "nearfeed-retraining"
 MOST_ASKED = 6
 RETRIES = 2
 IMAGES = "nearfeed/{image}:latest"
-DEFAULTS = {"to": "", "days": "28", "hours": "6", "sample": "0.2", "thresholds": "", "who": "pipeline", "keep": "3"}
+DEFAULTS = {
+    "to": "",
+    "days": "28",
+    "hours": "6",
+    "sample": "0.2",
+    "anew": "7",
+    "thresholds": "",
+    "who": "pipeline",
+    "keep": "3",
+}
 # What decides where it builds on must be looked at anew.
 NEVER_CACHED = ("plan", "promote", "retain")
 
@@ -60,6 +69,7 @@ def stage(
     hours: str = "",
     sample: str = "",
     lists: str = "",
+    anew: str = "",
     thresholds: str = "",
     who: str = "",
     keep: str = "",
@@ -81,7 +91,8 @@ def stage(
     told = {name: json.loads(text) for name, text in zip(asks, texts, strict=False)}
     told["run"] = {
         "tables": tables, "artifacts": artifacts, "releases": releases, "work": work, "to": to, "days": days,
-        "hours": hours, "sample": sample, "lists": lists, "thresholds": thresholds, "who": who, "keep": keep,
+        "hours": hours, "sample": sample, "lists": lists, "anew": anew, "thresholds": thresholds, "who": who,
+        "keep": keep,
     }  # fmt: skip
     if needs and not filled(needs, told):
         return "{}"
@@ -145,11 +156,12 @@ def pipeline(preset: str, images: str = IMAGES) -> Any:
         hours: str = DEFAULTS["hours"],
         sample: str = DEFAULTS["sample"],
         lists: str = str(PRESETS[preset].lists),
+        anew: str = DEFAULTS["anew"],
         thresholds: str = DEFAULTS["thresholds"],
         who: str = DEFAULTS["who"],
         keep: str = DEFAULTS["keep"],
     ) -> None:
-        values = (tables, artifacts, releases, work, to, days, hours, sample, lists, thresholds, who, keep)
+        values = (tables, artifacts, releases, work, to, days, hours, sample, lists, anew, thresholds, who, keep)
         asked = dict(zip(PARAMETERS, values, strict=True))
         tasks: dict[str, Any] = {}
         for step in steps:

@@ -17,25 +17,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--to", default="", metavar="TIME", help="where all data ends (ISO) [the full hour before now]")
     argument("--days", type=float, default=28.0, help="how many days of events are looked at [%(default)s]")
     argument("--hours", type=float, default=6.0, help="the newest hours, which the gate asks about [%(default)s]")
+    argument("--anew", type=int, default=7, help="so many retrainings go on from the release before [%(default)s]")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the window, `{"start", "until", "to"}`, and `{"champion", "champion_id", "logs", "dataset"}`: paths, empty
-    where there is nothing yet."""
+    """Prints the window, `{"start", "until", "to"}`, and `{"champion", "champion_id", "warm", "logs", "dataset"}`:
+    paths, empty where there is nothing yet; `warm` also where it is time to begin anew."""
     start, until, to = window(args.to, args.days, args.hours, datetime.datetime.now(datetime.UTC))
     named = promote.pointer(args.releases)
     champion = str(named["id"]) if named else ""
+    path = artifact.join(args.releases, champion) if champion else ""
     told = {
         "start": start.isoformat(),
         "until": until.isoformat(),
         "to": to.isoformat(),
-        "champion": artifact.join(args.releases, champion) if champion else "",
+        "champion": path,
         "champion_id": champion,
+        "warm": path if path and goes_on(path, args.anew) else "",
         "logs": newest(artifact.join(args.artifacts, "logs"), "logs", to),
         "dataset": newest(artifact.join(args.artifacts, "datasets"), "dataset", until),
     }
     print(json.dumps(told))
     return 0
+
+
+def goes_on(release: str, most: int) -> bool:
+    """Whether fewer than `most` trainings led to this release since the last that began anew; raises ArtifactError."""
+    generation = artifact.read_manifest(release, "release").contents.get("generation")
+    return generation is not None and int(generation) < most
 
 
 def window(

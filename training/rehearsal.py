@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training import promote
 from training.demo import folder_name
 from training.road import Road, StageError
+from training.world import BEFORE_ALL, World
 
-EVENTS, ARTICLES, REGIONS = "events.parquet", "articles.parquet", "regions.parquet"
-DAY = datetime.timedelta(days=1)
 # A rehearsal is short.
 LISTS = "4000"
 # Asked so many times a second, all the time.
@@ -60,12 +58,15 @@ def run(args: argparse.Namespace) -> int:
             elif told[-1]["code"] == 0:
                 told[-1]["seconds_until_it_answers"] = asked.wait_for(told[-1]["id"])
             print(json.dumps(told[-1]), file=sys.stderr, flush=True)
+        back = rehearsal.go_back() if len(promote.entries(rehearsal.releases)) > 1 else None
+        seconds_back = None if back is None else asked.wait_for(back[0], back[1])
         answers = asked.counts()
     history = promote.entries(rehearsal.releases)
     for entry in history:
         print(f"{entry['at'][:19]}  {entry['id']}  {entry['who']}: {entry['why']}", file=sys.stderr)
     wrong = [one["day"] for one in told if (one["code"] == 0) != one["expected"]]
-    print(json.dumps({"days": told, "answers": answers, "releases": len(history), "wrong": wrong}))
+    found = {"days": told, "rollback_seconds": seconds_back, "answers": answers, "moves": len(history), "wrong": wrong}
+    print(json.dumps(found))
     return 1 if wrong or answers["failed"] else 0
 
 
@@ -73,48 +74,27 @@ class Rehearsal:
     """The days of one world, day 0 being all before the first retraining."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._args, self._work = args, args.work
+        self._args, self._work, self._world = args, args.work, World(args.work)
         self.releases = str(args.work / "releases")
         self._tables = f"nearfeed_{folder_name(args.work)}"
         self._ends: Sequence[datetime.datetime] = []
 
     def simulate(self, road: Road) -> None:
-        days, logs = self._args.before + self._args.days, self._work / "world"
-        if not (logs / ARTICLES).exists():
-            road.run("simulate", "preprocessing", "simulate", "--days", str(days), "--out", str(logs))
-        first = pc.min(pq.read_table(logs / EVENTS, columns=["event_time"])["event_time"]).as_py()
-        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
-        self._ends = [midnight + (self._args.before + day) * DAY for day in range(self._args.days + 1)]
+        self._world.simulate(road, "--days", str(self._args.before + self._args.days))
+        self._ends = [self._world.midnight(self._args.before + day) for day in range(self._args.days + 1)]
 
     def load(self, road: Road, day: int) -> None:
-        """What happened on a day reaches the tables: changed, where it is poisoned, and nothing where it is empty."""
-        if day and day == self._args.empty:
-            return
-        start = self._ends[day - 1] if day else datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        folder, world = self._work / f"day-{day}", self._work / "world"
-        folder.mkdir(parents=True, exist_ok=True)
-        events = _between(pq.read_table(world / EVENTS), "event_time", start, self._ends[day])
-        articles = _between(pq.read_table(world / ARTICLES), "updated_at", start, self._ends[day])
-        if day and day == self._args.poisoned:
-            events = poisoned(events, pq.read_table(world / ARTICLES))
-        pq.write_table(events, folder / EVENTS)
-        pq.write_table(articles, folder / ARTICLES)
-        pq.write_table(pq.read_table(world / REGIONS), folder / REGIONS)
-        road.run(f"load day {day}", "preprocessing", "load", "--logs", str(folder), "--dataset", self._tables)
+        """What happened on a day reaches the tables: changed where it is poisoned, without events where it is empty."""
+        start = self._ends[day - 1] if day else BEFORE_ALL
+        changes = {self._args.poisoned: poisoned, self._args.empty: lambda events, _: events.slice(0, 0)}
+        self._world.load(road, self._tables, start, self._ends[day], changes.get(day) if day else None)
 
     def retrain(self, day: int) -> dict[str, Any]:
         """Runs it as a user would; what it said, with its exit code, and whether a release should have come of it."""
         flags = ["--tables", self._tables, "--artifacts", str(self._work / "artifacts"), "--releases", self.releases]
         flags += ["--work", str(self._work / "work"), "--to", self._ends[day].isoformat(), "--who", "rehearsal"]
-        flags += [
-            "--sample",
-            "0.3",
-            "--hours",
-            "24",
-            "--lists",
-            LISTS,
-            *(["--kubeflow"] if self._args.runner == "kubeflow" else []),
-        ]
+        flags += ["--sample", "0.3", "--hours", "24", "--lists", LISTS]
+        flags += ["--kubeflow"] if self._args.runner == "kubeflow" else []
         began = time.monotonic()
         command = [sys.executable, "-m", "training", "retrain", *flags]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -124,6 +104,13 @@ class Rehearsal:
         said = json.loads(done.stdout.strip().splitlines()[-1])
         took = round(time.monotonic() - began, 1)
         return {"day": day, "code": done.returncode, "expected": expected, "total_seconds": took, **said}
+
+    def go_back(self) -> tuple[str, float]:
+        """Back to the release before, as a person would; its id, and when (monotonic) the command began."""
+        began = time.monotonic()
+        command = ["training", "promote", "--releases", self.releases, "--back", "--who", "rehearsal"]
+        done = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, check=True)
+        return str(json.loads(done.stdout.splitlines()[-1])["id"]), began
 
 
 def poisoned(events: pa.Table, articles: pa.Table) -> pa.Table:
@@ -142,12 +129,6 @@ def poisoned(events: pa.Table, articles: pa.Table) -> pa.Table:
     for name, column in changed.items():
         views = views.set_column(views.column_names.index(name), views.schema.field(name), column)
     return pa.concat_tables([events, views]).sort_by([("event_time", "ascending"), ("event_id", "ascending")])
-
-
-def _between(table: pa.Table, column: str, start: datetime.datetime, end: datetime.datetime) -> pa.Table:
-    times = table[column]
-    first, last = (pa.scalar(moment, times.type) for moment in (start, end))
-    return table.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, last)))
 
 
 class Asked:
@@ -181,13 +162,14 @@ class Asked:
             time.sleep(0.2)
         self._thread.start()
 
-    def wait_for(self, release_id: str) -> float:
-        """Seconds until it answers from a release. Raises StageError after a minute."""
-        began = time.monotonic()
+    def wait_for(self, release_id: str, began: float | None = None) -> float:
+        """Seconds from now, or from `began` (monotonic), until it answers from a release. Raises StageError after a
+        minute."""
+        began = time.monotonic() if began is None else began
         while time.monotonic() - began < SWAP_SECONDS:
             if self._call("/version").get("release_id") == release_id:
-                return round(time.monotonic() - began, 1)
-            time.sleep(0.2)
+                return round(time.monotonic() - began, 2)
+            time.sleep(0.05)
         raise StageError(f"the service does not answer from release {release_id} after {SWAP_SECONDS} s")
 
     def counts(self) -> Mapping[str, Any]:

@@ -13,6 +13,10 @@ from preprocessing import artifact
 from training import promote
 from training.verdict import KIND as VERDICT
 
+# The role of the release that the training of a candidate model went on from. What that knew is in the model: counted
+# as its parent it would keep all before it.
+WARM = "warm"
+
 # Folders below the artifacts, and the kind in each.
 FOLDERS: Mapping[str, str] = {
     "logs": "logs",
@@ -116,7 +120,8 @@ def held_in(folder: str, name: str, kind: str) -> Iterable[Held]:
         manifest = artifact.Manifest.from_json(artifact.read_text(artifact.join(where, artifact.MANIFEST)))
         if kind and manifest.kind != kind:
             raise ValueError(f"{where} is a {manifest.kind}, in this folder a {kind} was expected")
-        refers_to, borrows_of = frozenset(manifest.identity.parents.values()), frozenset[str]()
+        parents = {role: parent for role, parent in manifest.identity.parents.items() if role != WARM}
+        refers_to, borrows_of = frozenset(parents.values()), frozenset[str]()
         if manifest.kind == "dataset":  # which holds all that it took over of its base but segments
             refers_to, borrows_of = borrows_of, _owners(manifest.contents["segments"])
         about = manifest.identity.parents["challenger"] if manifest.kind == VERDICT else None

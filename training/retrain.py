@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--hours", default="6", help=f"{PARAMETERS['hours']} [%(default)s]")
     argument("--sample", default="0.2", help=f"{PARAMETERS['sample']} [%(default)s]")
     argument("--lists", help=f"{PARAMETERS['lists']} [that of the preset]")
+    argument("--anew", default="7", help=f"{PARAMETERS['anew']} [%(default)s]")
     argument("--thresholds", default="", metavar="FILE", help=PARAMETERS["thresholds"])
     argument("--who", default=getpass.getuser(), help=f"{PARAMETERS['who']} [%(default)s]")
     argument("--keep", default="3", help=f"{PARAMETERS['keep']} [%(default)s]")
@@ -51,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The last line printed is one JSON object: the release, whether it is in service now, seconds of each step.
+    """The last line printed is one JSON object: the release, whether it is in service now, seconds (and those on a
+    core) of each step, `generation`: how many trainings went on from one another to it.
 
     Returns 4 where the data checks and 5 where the gate refused, 6 where another run works here; what a failed step
     returned else. With --kubeflow there are no seconds, and 1 stands for 4, 5 and any failure.
@@ -72,10 +74,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"moved": False, "failed": error.stage, "code": error.code}))
         return error.code
     print(road.table(), file=sys.stderr)
-    seconds = {step.name: step.seconds for step in road.steps}
-    print(
-        json.dumps({**told["promote"], "verdict": told["gate"]["path"], "to": told["plan"]["to"], "seconds": seconds})
-    )
+    spent = {"seconds": {step.name: step.seconds for step in road.steps}}
+    spent["cpu_seconds"] = {step.name: step.cpu_seconds for step in road.steps}
+    generation = told["candidate"]["generation"]
+    said = {**told["promote"], "verdict": told["gate"]["path"], "to": told["plan"]["to"], "generation": generation}
+    print(json.dumps({**said, **spent}))
     return 0
 
 

@@ -19,10 +19,11 @@ class StageError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What a stage took: wall time, and the largest resident memory of its process."""
+    """What a stage took: wall time, time on a core (of all its threads and processes), largest resident memory."""
 
     name: str
     seconds: float
+    cpu_seconds: float
     peak_memory_mb: float
 
 
@@ -43,7 +44,7 @@ class Road:
             output = stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        self._account(name, time.monotonic() - began, usage.ru_maxrss / 1024)
+        self._account(name, time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
         if process.returncode:
             raise StageError(f"{name} ended with exit code {process.returncode}", name, process.returncode)
         return _last_json(name, output)
@@ -54,8 +55,8 @@ class Road:
         total = sum(step.seconds for step in self.steps)
         return "\n".join([*lines, f"{'all':<12}{total:8.1f} s"])
 
-    def _account(self, name: str, seconds: float, peak_memory_mb: float) -> None:
-        self.steps.append(Step(name, round(seconds, 1), round(peak_memory_mb)))
+    def _account(self, name: str, seconds: float, cpu_seconds: float, peak_memory_mb: float) -> None:
+        self.steps.append(Step(name, round(seconds, 1), round(cpu_seconds, 1), round(peak_memory_mb)))
         print(f"== {name} took {seconds:.1f} s, {peak_memory_mb:.0f} MB", file=sys.stderr, flush=True)
 
 

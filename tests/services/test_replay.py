@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from services import log, newcomers, replay
 from services.__main__ import main
 from services.asking import ForPredictions
-from services.log import LogError
 from services.questions import Sample, sampled_views
 from services.recommender import Recommender
 from services.release import Release
@@ -157,10 +156,14 @@ def test_wrong_flags_are_named(flags: list[str], said: str, capsys: pytest.Captu
     assert said in capsys.readouterr().err
 
 
-def test_an_event_of_an_article_that_nobody_has_is_refused(loaded: Release, tmp_path: pathlib.Path) -> None:
-    logs = write_logs(tmp_path, [*EVENTS, ("y", "anna", "nowhere", "view", 1, None)])
-    with pytest.raises(LogError, match=r"article 'nowhere' has events, but is not in articles\.parquet"):
-        play(loaded, logs)
+def test_nothing_comes_of_events_of_articles_that_nobody_knows(
+    loaded: Release, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = play(loaded, write_logs(tmp_path, EVENTS))
+    found = play(loaded, write_logs(tmp_path, [*EVENTS, ("y", "anna", "nowhere", "view", 1, None)]))
+    assert found.pop("y"), "what she viewed is not known, what to answer her is"
+    assert found == expected
+    assert "1 events are left out, of 1 articles that nobody knows, such as 'nowhere'" in caplog.text
 
 
 def test_an_event_counts_as_first_received(tmp_path: pathlib.Path) -> None:

@@ -64,7 +64,7 @@ def test_a_stage_tells_people_on_stderr(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_the_table_has_a_line_a_stage_and_the_sum() -> None:
     road = Road()
-    road.steps += [Step("load", 1.5, 200.0), Step("train", 100.25, 3000.4)]
+    road.steps += [Step("load", 1.5, 1.0, 200.0), Step("train", 100.25, 180.0, 3000.4)]
     assert road.table().splitlines() == [
         "load             1.5 s      200 MB",
         "train          100.2 s     3000 MB",
