@@ -31,8 +31,6 @@ from training.targets import EPOCH
 from training.warm import Start, description, open_start, take_over
 from training.workers import Workers
 
-LEAST_WARM_STEPS = 50
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -41,7 +39,8 @@ class Config:
     Training ends after `max_steps` (`epochs` passes over the views, of no more than `most_views` in all and no fewer
     than `least_steps`), while the learning rate sinks to 5 % of its peak, or after `patience` evaluations (one every
     `eval_every` steps) without a better `metric`: HR@200, HR@10, NDCG@10 or MAP. Where it goes on from a release,
-    `warm_epochs` passes over the windows that it then takes, with `warm_learning_rate`.
+    `warm_epochs` passes over the windows that it then takes, `least_warm_steps` at least, with `warm_learning_rate`
+    (tried: docs/decisions/0014-going-on-from-a-release.md).
     """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -52,15 +51,16 @@ class Config:
     epochs: int = 4
     most_views: int = 20_000_000
     least_steps: int = 1000
-    warm_epochs: int = 2
-    warm_learning_rate: float = 1e-3
+    warm_epochs: int = 4
+    least_warm_steps: int = 300
+    warm_learning_rate: float = 2e-3
     eval_every: int = 250
     patience: int = 4
     metric: str = "HR@200"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs", "most_views", "least_steps", "warm_epochs")
+        require_positive(self, "epochs", "most_views", "least_steps", "warm_epochs", "least_warm_steps")
 
     def max_steps(self, views: int) -> int:
         """For a dataset of so many views: a small one is seen more often, a large one less."""
@@ -68,7 +68,7 @@ class Config:
 
     def warm_steps(self, views: int) -> int:
         """For windows of so many views that training goes on with."""
-        return max(LEAST_WARM_STEPS, min(self.warm_epochs * views, self.most_views) // self.inputs.batch_views)
+        return max(self.least_warm_steps, min(self.warm_epochs * views, self.most_views) // self.inputs.batch_views)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -125,6 +125,7 @@ def flags(road: Road, tmp_path: pathlib.Path) -> list[str]:
     config = dict(artifact.read_manifest(str(road.candidate), "candidate").identity.config)
     given = {**config.pop("network"), **config.pop("inputs"), **config}
     paths = ["--dataset", str(road.dataset), "--out", str(tmp_path / "models"), "--work", str(tmp_path / "work")]
+    given["least_warm_steps"] = 40
     return [*paths, *(part for name, value in given.items() for part in ("--" + name.replace("_", "-"), str(value)))]
 
 
