@@ -57,10 +57,8 @@ class Frequency:
 
     def run(self) -> dict[str, Any]:
         args, days = self._args, self._args.before + self._args.days
-        size = {"users": args.users, "views-per-user": args.views_a_day * days, "days": days}
-        self._world.simulate(
-            self._road, *(part for name, number in size.items() for part in (f"--{name}", str(number)))
-        )
+        size = ("--users", str(args.users), "--articles", str(2 * args.users), "--days", str(days))
+        self._world.simulate(self._road, *size)
         begin, end = self._world.midnight(args.before), self._world.midnight(days)
         if not (args.work / "loaded").exists():
             self._world.load(self._road, TABLES, BEFORE_ALL, end)
