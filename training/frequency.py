@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--every", nargs="+", default=list(EVERY), metavar="1h", help="time between retrainings [%(default)s]")
     argument("--before", type=int, default=7, help="days before the first retraining [%(default)s]")
     argument("--days", type=int, default=3, help="days that are asked about [%(default)s]")
-    argument("--users", type=int, default=1000, help="of the simulated marketplace [%(default)s]")
-    argument("--lists", default="1500", help="from about how many lists each ranking learns [%(default)s]")
+    argument("--users", type=int, default=600, help="of the simulated marketplace [%(default)s]")
+    argument("--lists", default="800", help="from about how many lists each ranking learns [%(default)s]")
     argument("--anew", default="24", help="after so many retrainings the towers begin anew [%(default)s]")
     argument("--rate", type=float, default=1.0, help="share of the views that are asked about [%(default)s]")
 

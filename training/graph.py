@@ -25,6 +25,7 @@ PARAMETERS: Mapping[str, str] = {
     "anew": "after how many retrainings that went on from the release before the towers begin anew; 0: they always do",
     "thresholds": "file of the gate's thresholds, those of training/gate.toml where it is empty",
     "who": "told in the history of releases",
+    "notify": "address that is told how the run ended, as JSON; nobody is where it is empty",
     "keep": "how many of the releases that were last in service are kept with all that they were made from",
 }
 # A ranking is learned from at least so many lists.
@@ -134,12 +135,19 @@ def graph(preset: str) -> Sequence[Step]:
             "training",
             "training retain --releases {run[releases]} --artifacts {run[artifacts]} --keep {run[keep]}",
         ),
+        Step(
+            "notify",
+            "training",
+            "training notify --url {run[notify]} --release {promote[id]} --previous '{promote[previous]}'"
+            " --verdict {gate[path]}",
+            needs="{run[notify]}",
+        ),
     ]
 
 
 NAMES = (
     "plan", "logs", "check", "dataset", "candidate", "index", "bundle", "examples", "ranking", "release", "answers",
-    "champion", "gate", "promote", "retain",
+    "champion", "gate", "promote", "retain", "notify",
 )  # fmt: skip
 
 

@@ -1,25 +1,22 @@
 """Decides which release is in service: CURRENT is moved in one step, and remembers who moved it and why."""
 
 import argparse
-import contextlib
 import datetime
-import fcntl
 import getpass
 import hashlib
 import json
-import pathlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fsspec
 
 from preprocessing import artifact
+from training.pointer import held
 from training.verdict import KIND as VERDICT
 
 HISTORY = "history"
-LOCK = ".moving"
 NOBODY_YET = ""
 
 
@@ -84,15 +81,16 @@ def move(
     """Lets CURRENT name a release, whose files are all there as the manifest says; returns its id and that of the one
     before, "" where there was none. Nothing happens where it is named already.
 
-    Raises PromotionError where `expect` is another one than CURRENT names, or CURRENT was moved meanwhile, and
-    ArtifactError for a release that is not whole.
+    Raises PromotionError where `expect` is another one than CURRENT names, MovedError where CURRENT was moved
+    meanwhile, and ArtifactError for a release that is not whole.
     """
     path = artifact.join(releases, release_id)
     with artifact.open_artifact(path, "release"):
         pass  # whole, and as its manifest says
     digest = hashlib.sha256(artifact.read_text(artifact.join(path, artifact.MANIFEST)).encode()).hexdigest()
-    with _alone(releases):
-        seen = pointer(releases)
+    with held(releases) as place:
+        text, version = place.read()
+        seen = _parsed(artifact.join(releases, artifact.CURRENT), text)
         previous = str(seen["id"]) if seen else NOBODY_YET
         if expect is not None and expect != previous:
             raise PromotionError(f"CURRENT names {previous or 'nothing'}, expected {expect or 'nothing'}")
@@ -104,7 +102,7 @@ def move(
         verdict_id = verdict.rstrip("/").rpartition("/")[2] if verdict else None
         told = {"at": now, "who": who, "why": why, "previous": previous or None, "verdict": verdict_id}
         named = {"id": release_id, "manifest_sha256": digest, **told}
-        artifact.write_text_atomically(artifact.join(releases, artifact.CURRENT), json.dumps(named))
+        place.replace(json.dumps(named), version)
         _remember(releases, named)
     return release_id, previous
 
@@ -130,9 +128,16 @@ def pointer(releases: str) -> Mapping[str, Any] | None:
     """What CURRENT holds, None where it is missing; raises PromotionError where it is malformed."""
     where = artifact.join(releases, artifact.CURRENT)
     try:
-        named = json.loads(artifact.read_text(where))
+        return _parsed(where, artifact.read_text(where))
     except FileNotFoundError:
         return None
+
+
+def _parsed(where: str, text: str | None) -> Mapping[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        named = json.loads(text)
     except ValueError as error:
         raise PromotionError(f"{where} is no JSON: {error}") from error
     if not isinstance(named, dict) or not re.fullmatch(r"[0-9a-f]{16}", str(named.get("id"))):
@@ -158,16 +163,3 @@ def _remember(releases: str, named: Mapping[str, Any]) -> None:
     artifact.write_text_atomically(
         artifact.join(releases, HISTORY, f"{name}-{named['id']}.json"), json.dumps(dict(named))
     )
-
-
-@contextlib.contextmanager
-def _alone(releases: str) -> Iterator[None]:
-    """Nobody else of this machine moves CURRENT of a local folder meanwhile; the lock ends with the process."""
-    if not artifact.is_local(releases):
-        yield
-        return
-    folder = pathlib.Path(releases.removeprefix("file://"))
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

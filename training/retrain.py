@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from preprocessing import artifact
-from training import promote
+from training import notify, promote
 from training.check import UNLIKE
 from training.gate import REFUSED
 from training.graph import PARAMETERS, Step, filled, graph
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--thresholds", default="", metavar="FILE", help=PARAMETERS["thresholds"])
     argument("--who", default=getpass.getuser(), help=f"{PARAMETERS['who']} [%(default)s]")
     argument("--keep", default="3", help=f"{PARAMETERS['keep']} [%(default)s]")
+    argument("--notify", default="", metavar="URL", help=PARAMETERS["notify"])
     argument("--kubeflow", action="store_true", help="let Kubeflow's own local runner run the compiled pipeline")
     argument("--preset", choices=sorted(PRESETS), default="marketplace", help="kind of logs [%(default)s]")
 
@@ -71,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
     except StageError as error:
         print(road.table(), file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
-        print(json.dumps({"moved": False, "failed": error.stage, "code": error.code}))
+        text, facts = notify.of_failure(error.stage, error.code)
+        if args.notify:
+            notify.tell(args.notify, text, facts)
+        print(json.dumps(facts))
         return error.code
     print(road.table(), file=sys.stderr)
     spent = {"seconds": {step.name: step.seconds for step in road.steps}}

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from preprocessing import artifact
+from tests.training.listener import Listener
 from training import graph, pipeline
 from training.__main__ import main
 from training.graph import NAMES, PARAMETERS, Step
@@ -46,7 +47,8 @@ def test_each_step_is_a_task_with_its_image_retries_and_limits(tmp_path: pathlib
     # A task that names a parameter is told it: another window is another task.
     given = {name: set(task["inputs"]["parameters"]) & set(PARAMETERS) for name, task in by_name.items()}
     for step in graph.graph("marketplace"):
-        assert given[step.name] == set(re.findall(r"\{run\[(\w+)\]\}", step.command))
+        # And where to say that it failed.
+        assert given[step.name] == {*re.findall(r"\{run\[(\w+)\]\}", step.command), "notify"}
 
 
 @pytest.fixture
@@ -100,6 +102,8 @@ def test_the_verb_tells_whether_it_moved_anything(
 @pytest.mark.usefixtures("small")
 def test_a_step_that_fails_ends_it(tmp_path: pathlib.Path) -> None:
     (tmp_path / "releases").mkdir()
-    with pytest.raises(pipeline.RunError):
-        pipeline.run_here("marketplace", asked(tmp_path, who="f" * 16))
+    with Listener() as people, pytest.raises(pipeline.RunError):
+        pipeline.run_here("marketplace", asked(tmp_path, who="f" * 16, notify=people.url))
+    text = "The retraining ended at step promote with 2: CURRENT stays."
+    assert people.heard == [{"text": text, "moved": False, "failed": "promote", "code": 2}]
     assert not (tmp_path / "releases" / "CURRENT").exists(), sys.executable

@@ -28,13 +28,15 @@ class World:
         return identity.id
 
     def generation(self, number: int, borrows: int | None = None) -> None:
-        """A release with all that it is made of; its dataset has segments of an earlier one."""
+        """A release with all that it is made of; its dataset has segments of an earlier one, and its towers went on
+        from the release before."""
         names = [number] if borrows is None else [number, borrows]
         own = artifact.Identity("dataset", {"name": f"dataset{number}"}, {}, "source", "lock").id
         ids = [own if one == number else self.ids[f"dataset{one}"] for one in names]
         segments = [{"path": f"{one}/segments/x"} for one in ids]
         self.add(f"dataset{number}", "artifacts/datasets", "dataset", segments=segments)
-        self.add(f"candidate{number}", "artifacts/models", "candidate", {"dataset": f"dataset{number}"})
+        warm = {"warm": f"release{number - 1}"} if number else {}
+        self.add(f"candidate{number}", "artifacts/models", "candidate", {"dataset": f"dataset{number}", **warm})
         self.add(f"index{number}", "artifacts/indices", "index", {"candidate": f"candidate{number}"})
         parts = {kind: f"{kind}{number}" for kind in ("dataset", "candidate", "index")}
         self.add(f"bundle{number}", "releases", "release", parts)

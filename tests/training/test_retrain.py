@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from preprocessing import artifact
+from tests.training.listener import Listener
 from training import plan, retrain
 from training.graph import NAMES, Step, filled, graph
 from training.presets import PRESETS
@@ -65,6 +66,17 @@ def test_the_window_ends_at_the_full_hour(to: str, days: float, hours: float, ex
 def test_a_window_that_makes_no_sense_is_an_error(to: str, days: float, hours: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan.window(to, days, hours, NOW)
+
+
+@pytest.mark.parametrize(("generation", "goes_on"), [(None, False), (0, True), (2, True), (3, False)])
+def test_after_so_many_that_went_on_training_begins_anew(
+    generation: int | None, goes_on: bool, tmp_path: pathlib.Path
+) -> None:
+    """None: of an earlier form."""
+    identity = artifact.Identity("release", {}, {}, "source", "lock")
+    with artifact.create(str(tmp_path / identity.id), identity) as draft:
+        draft.contents |= {} if generation is None else {"generation": generation}
+    assert plan.goes_on(str(tmp_path / identity.id), most=3) == goes_on
 
 
 def test_the_newest_that_does_not_end_too_late_is_built_on(tmp_path: pathlib.Path) -> None:
@@ -181,5 +193,10 @@ def test_the_verb_returns_what_the_gate_returned(
     flags = [flag for name in ("tables", "artifacts", "releases") for flag in (f"--{name}", name)]
     from training.__main__ import main
 
-    assert main(["retrain", *flags, "--work", str(stage.folder), "--to", "T"]) == 5
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"moved": False, "failed": "dataset", "code": 5}
+    with Listener() as people:
+        places = ("--work", str(stage.folder), "--notify", people.url)
+        assert main(["retrain", *flags, *places, "--to", "T"]) == 5
+    text = "The retraining ended at step dataset with 5: CURRENT stays."
+    told = {"moved": False, "failed": "dataset", "code": 5}
+    assert people.heard == [{"text": text, **told}]
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == told
