@@ -121,6 +121,11 @@ pipeline: .venv/installed ## compile the retraining for Kubeflow into k8s/pipeli
 rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7]
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
 
+.PHONY: killed
+killed: .venv/installed .venv-emulator/installed ## kill retrainings at ten random moments: the next run ends, no release is half, nothing is left [TIMES=10 SEED=0]
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/killed/bigquery -- $(RUN) training killed --work $(BUILD)/killed \
+	  $(if $(TIMES),--times $(TIMES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench-retrain
 bench-retrain: .venv/installed .venv-emulator/installed ## what a daily retraining costs after 5, 10 and 20 days of history [REPEAT=3]
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/bench/retrain/bigquery -- $(RUN) training bench-retrain --work $(BUILD)/bench/retrain \

@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
-from preprocessing import extract
+from preprocessing import day, extract
 from preprocessing.plan import DayState
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -24,7 +24,8 @@ _LEAST = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a dataset is made of, with the tables; `start` and `until` are ISO times with a zone.
+    """What a dataset is made of, with the tables; `start` and `until` are ISO times with a zone, `left_out` are ISO
+    dates with commas between them: UTC days whose events count for nothing.
 
     `buckets` 0: as many as keep a day's file of a bucket below about 150 MB, at least 8. `min_views` and
     `top_articles` (0: all) decide which articles that are no longer on offer keep a row.
@@ -38,6 +39,7 @@ class Config:
     popular_per_region: int = 1000
     min_views: int = 1
     top_articles: int = 0
+    left_out: str = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field when a number is too small; times are checked by `normalised`."""
@@ -48,12 +50,13 @@ class Config:
     def normalised(self) -> "Config":
         """The same with times in UTC, so that a dataset is the same however its times were written.
 
-        Raises ValueError naming the field when a time has no zone or the window is empty.
+        Raises ValueError naming the field when a time has no zone, a date is none, or the window is empty.
         """
         start, until = _utc("start", self.start), _utc("until", self.until)
         if start >= until:
             raise ValueError(f"start {self.start} is not before until {self.until}")
-        return dataclasses.replace(self, start=start.isoformat(), until=until.isoformat())
+        days = ",".join(day.iso(number) for number in sorted(days_of(self.left_out)))
+        return dataclasses.replace(self, start=start.isoformat(), until=until.isoformat(), left_out=days)
 
     def with_buckets(self, days: Sequence[DayState], of_base: int | None) -> "Config":
         """The same with the number of buckets decided: as asked for, or that of the base, or by the largest day."""
@@ -63,7 +66,8 @@ class Config:
 
     def window(self) -> extract.Window:
         start, until = (datetime.datetime.fromisoformat(text) for text in (self.start, self.until))
-        return extract.Window(start, until, self.buckets, self.max_views_per_day, self.popular_per_region)
+        sizes = (self.buckets, self.max_views_per_day, self.popular_per_region)
+        return extract.Window(start, until, *sizes, days_of(self.left_out))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -82,10 +86,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     for name, text in numbers.items():
         default = getattr(defaults, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=text)
+    add_left_out(parser)
+
+
+def add_left_out(parser: argparse.ArgumentParser) -> None:
+    text = "UTC days (ISO, commas between them) whose events are left out"
+    parser.add_argument("--left-out", default="", metavar="DAYS", help=text)
 
 
 def from_args(args: argparse.Namespace) -> Config:
     return Config(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Config)}).normalised()
+
+
+def days_of(text: str) -> frozenset[int]:
+    """ISO dates with commas between them -> days since the epoch; raises ValueError for what is no date."""
+    try:
+        return frozenset(day.number(one) for one in text.split(",") if one)
+    except ValueError as error:
+        raise ValueError(f"left_out is {text!r}, ISO dates are needed, such as 2026-01-31,2026-02-01") from error
 
 
 def _utc(name: str, text: str) -> datetime.datetime:

@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--until", required=True, metavar="TIME", help="nothing from this time on is in them (ISO)")
     argument("--start", default=config.EPOCH.isoformat(), metavar="TIME", help="first event that is in them (ISO)")
     argument("--base", metavar="LOGS", help="earlier ones: days that have not changed are taken from there")
+    config.add_left_out(parser)
     bigquery.add_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints `{"id", "path", "reused", ...figures}`; existing logs of the same identity are reused."""
-    window = config.Config(until=args.until, start=args.start).normalised().window()
+    window = config.Config(until=args.until, start=args.start, left_out=args.left_out).normalised().window()
     path, reused = make(bigquery.from_args(args), window, args.out, args.base or None)
     manifest = artifact.read_manifest(path, KIND)
     print(json.dumps({"id": manifest.id, "path": path, "reused": reused, **manifest.figures}))
@@ -49,7 +50,11 @@ def make(connection: Connection, window: extract.Window, out: str, base: str | N
     days = extract.days(connection, window)
     identity = artifact.Identity(
         kind=KIND,
-        config={"start": window.start.isoformat(), "until": window.until.isoformat()},
+        config={
+            "start": window.start.isoformat(),
+            "until": window.until.isoformat(),
+            "left_out": [day.iso(number) for number in sorted(window.left_out)],
+        },
         parents={},
         source_digest=artifact.source_digest(pathlib.Path(__file__).parent),
         lock_digest=artifact.lock_digest("preprocessing"),

@@ -35,13 +35,15 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Which events a dataset is made of: [start, until), users' days of at most so many views."""
+    """Which events a dataset is made of: [start, until) without the days `left_out` (since the epoch), users' days of
+    at most so many views."""
 
     start: datetime.datetime
     until: datetime.datetime
     buckets: int
     max_views_per_day: int
     popular_per_region: int
+    left_out: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +59,10 @@ class Extract:
 
 
 def days(connection: Connection, window: Window) -> list[DayState]:
-    """The days of the window that hold events, ascending."""
+    """The days of the window that hold events and are not left out, ascending."""
     rows = sql.run(connection, "days", {"start": window.start, "until": window.until})
-    return [DayState(row["day"], row["row_count"], row["views"], row["digest"]) for row in rows]
+    found = [DayState(row["day"], row["row_count"], row["views"], row["digest"]) for row in rows]
+    return [state for state in found if state.day not in window.left_out]
 
 
 def watermark(connection: Connection, window: Window, found: Sequence[DayState]) -> Mapping[str, list[int]]:

@@ -20,10 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints `{"passed", "reasons"}`; returns 4 where the newest day is not like those before it."""
+    """Prints `{"passed", "reasons", "left_out"}`; returns 4 where the newest day is not like those before it.
+    `left_out`: the UTC days before it that nothing is to be learned from."""
     limits = read_limits(args.thresholds or str(THRESHOLDS), tomllib.loads(THRESHOLDS.read_text(encoding="utf-8")))
-    checks = fresh_data.checks(args.logs, microseconds("--to", args.to), limits["data"])
+    to = microseconds("--to", args.to)
+    checks = fresh_data.checks(args.logs, to, limits["data"])
+    left_out = fresh_data.unlike_days(args.logs, to, limits["data"])
     show(checks, sys.stderr)
+    for day, reasons in left_out.items():
+        print(f"left out {day}: {'; '.join(reasons)}", file=sys.stderr, flush=True)
     passed = all(check.passed for check in checks)
-    print(json.dumps({"passed": passed, "reasons": [check.reason for check in checks if not check.passed]}))
+    reasons = [check.reason for check in checks if not check.passed]
+    print(json.dumps({"passed": passed, "reasons": reasons, "left_out": ",".join(left_out)}))
     return 0 if passed else UNLIKE

@@ -1,6 +1,6 @@
 """Decides whether the newest day of logs is like the days before it: what is not learned from, nor judged by."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 
 import fsspec
 import numpy as np
@@ -23,47 +23,96 @@ Mask = npt.NDArray[np.bool_]
 
 def checks(logs: str, to: int, limits: Mapping[str, float]) -> list[Check]:
     """The 24 hours before `to` (microseconds) against up to 14 spans of 24 hours before them, from the second on that
-    holds events: all users of the first are new. Everything is a share of the views."""
-    views = read_views(logs)
-    views_before = views.times < to
-    days = (to - 1 - views.times) // DAY
-    oldest = int(days[views_before].max(initial=-1))
-    before = list(range(1, min(oldest, MOST_DAYS + 1)))
+    holds events: all users of the first are new. Days that `unlike_days` leaves out are no yardstick. Everything is a
+    share of the views."""
+    spans = _Spans(logs, to)
+    before = spans.yardsticks(0, _unlike(spans, limits))
     if len(before) < LEAST_DAYS:
         return [left_out("days", f"{len(before)} whole days before the newest one are too few to compare with")]
-    counts = _counts(days, views_before, len(before) + 1)
-    found = [
-        at_least("views", counts[0] / max(float(np.median(counts[1:])), 1.0), limits["views_least"], _VIEWS),
-        at_most("views", counts[0] / max(float(np.median(counts[1:])), 1.0), limits["views_most"], _VIEWS),
-    ]
-    if not counts[0]:
-        return found
-    articles = _articles(logs, views)
-    new_users = _share(days, views_before & _is_of_new_user(views, days), counts)
-    found.append(_more("new_users", new_users, limits, "the share of views by accounts not seen before"))
-    found.append(_more("top_seller", _top_share(days, articles["seller_id"], counts), limits, _SELLER))
-    nowhere = _without_region(logs, to, counts)
-    usual = float(np.median(nowhere[1:]))
+    enough = at_least("views", spans.beside(0, before), limits["views_least"], _VIEWS)
+    if not spans.counts[0]:
+        return [enough]
+    nowhere = _without_region(logs, to, spans.counts)
+    usual = float(np.median(nowhere[before]))
     what = f"the share of views without a region, usually {usual:.4g},"
-    found.append(at_most("no_region", float(nowhere[0]), usual + limits["no_region_more"], what))
-    unknown = float(_share(days, views_before & (articles["known"] == 0), counts)[0])
-    found.append(
-        at_most("unknown_articles", unknown, limits["unknown_articles"], "the share of views of no known article")
-    )
-    shift = _shift(days, articles["category_id"], counts)
-    found.append(at_most("category_shift", shift, limits["category_shift"], "the largest change of a category's share"))
+    region = at_most("no_region", float(nowhere[0]), usual + limits["no_region_more"], what)
+    what = "the share of views of no known article"
+    unknown = at_most("unknown_articles", float(spans.unknown[0]), limits["unknown_articles"], what)
+    return [enough, *_suspicious(spans, 0, before, limits), region, unknown]
+
+
+def unlike_days(logs: str, to: int, limits: Mapping[str, float]) -> Mapping[str, Sequence[str]]:
+    """Whole UTC days before the 24 hours that end at `to` that nothing is to be learned from -> why; ascending.
+
+    Each is held against those of up to 14 days before it that are not left out themselves: too many views, too large a
+    share of new accounts, of one seller or of a category. A day with too little is not harmful.
+    """
+    end = (to - DAY) // DAY * DAY
+    found = _unlike(_Spans(logs, end), limits)
+    dates = {span: str(np.datetime64(end - (span + 1) * DAY, "us").astype("datetime64[D]")) for span in found}
+    return {dates[span]: [check.reason for check in found[span]] for span in sorted(found, reverse=True)}
+
+
+def _unlike(spans: "_Spans", limits: Mapping[str, float]) -> dict[int, list[Check]]:
+    """Spans -> the checks that they did not pass, looked at from the oldest on."""
+    found: dict[int, list[Check]] = {}
+    for span in reversed(range(len(spans.counts))):
+        before = spans.yardsticks(span, found)
+        if len(before) >= LEAST_DAYS and spans.counts[span]:
+            refused = [check for check in _suspicious(spans, span, before, limits) if not check.passed]
+            if refused:
+                found[span] = refused
     return found
 
 
+def _suspicious(spans: "_Spans", span: int, before: Sequence[int], limits: Mapping[str, float]) -> list[Check]:
+    """views, new_users, top_seller and category_shift of a span beside those `before`."""
+    shift = spans.shift(span, before)
+    return [
+        at_most("views", spans.beside(span, before), limits["views_most"], _VIEWS),
+        _more("new_users", spans.new_users, span, before, limits, "the share of views by accounts not seen before"),
+        _more("top_seller", spans.top_seller, span, before, limits, "the share of views of the seller with most"),
+        at_most("category_shift", shift, limits["category_shift"], "the largest change of a category's share"),
+    ]
+
+
+class _Spans:
+    """Spans of 24 hours that end at `to`, the newest first, to the one with the oldest view; of each [spans] the views,
+    and the shares of them that are of new accounts, of the seller with most, of no known article."""
+
+    def __init__(self, logs: str, to: int) -> None:
+        views = read_views(logs)
+        inside = views.times < to
+        spans = (to - 1 - views.times) // DAY
+        self.counts = _counts(spans, inside, int(spans[inside].max(initial=-1)) + 1)
+        articles = _articles(logs, views)
+        self.new_users = _share(spans, inside & _is_of_new_user(views, spans), self.counts)
+        self.top_seller = _by_span(spans, articles["seller_id"], self.counts).max(axis=1, initial=0.0)
+        self.unknown = _share(spans, inside & (articles["known"] == 0), self.counts)
+        self._categories = _by_span(spans, articles["category_id"], self.counts)
+
+    def yardsticks(self, span: int, unlike: Container[int]) -> list[int]:
+        """Up to 14 spans before one that are not unlike others, without the first of all: its users all are new."""
+        older = [one for one in range(span + 1, len(self.counts) - 1) if one not in unlike]
+        return older[:MOST_DAYS]
+
+    def beside(self, span: int, before: Sequence[int]) -> float:
+        """How many times as many views as the median of others."""
+        return float(self.counts[span] / max(float(np.median(self.counts[before])), 1.0))
+
+    def shift(self, span: int, before: Sequence[int]) -> float:
+        usual = np.median(self._categories[before], axis=0)
+        return float(np.abs(self._categories[span] - usual).max(initial=0.0))
+
+
 _VIEWS = "the number of views, beside the median day,"
-_SELLER = "the share of views of the seller with most"
 
 
-def _more(name: str, shares: Floats, limits: Mapping[str, float], what: str) -> Check:
+def _more(name: str, shares: Floats, span: int, before: Sequence[int], limits: Mapping[str, float], what: str) -> Check:
     """Both must be exceeded: a rare thing that became three times as frequent is still rare."""
-    usual = float(np.median(shares[1:]))
+    usual = float(np.median(shares[before]))
     limit = max(usual * limits[f"{name}_times"], usual + limits[f"{name}_more"])
-    return at_most(name, float(shares[0]), limit, f"{what}, usually {usual:.4g},")
+    return at_most(name, float(shares[span]), limit, f"{what}, usually {usual:.4g},")
 
 
 def _counts(days: Ints, inside: Mask, number: int) -> Ints:
@@ -82,21 +131,12 @@ def _is_of_new_user(views: Views, days: Ints) -> Mask:
     return np.asarray(first[views.users] == days)
 
 
-def _by_day(days: Ints, codes: Ints, counts: Ints) -> Floats:
-    """[days, codes] share of the views of a day; code -1 counts for nothing."""
+def _by_span(spans: Ints, codes: Ints, counts: Ints) -> Floats:
+    """[spans, codes] share of the views of a span; code -1 counts for nothing."""
     width = int(codes.max(initial=0)) + 1
-    inside = (days >= 0) & (days < len(counts)) & (codes >= 0)
-    table = np.bincount(days[inside] * width + codes[inside], minlength=len(counts) * width)
-    return table.reshape(len(counts), width) / np.maximum(counts, 1)[:, None]
-
-
-def _top_share(days: Ints, sellers: Ints, counts: Ints) -> Floats:
-    return np.asarray(_by_day(days, sellers, counts).max(axis=1, initial=0.0))
-
-
-def _shift(days: Ints, categories: Ints, counts: Ints) -> float:
-    shares = _by_day(days, categories, counts)
-    return float(np.abs(shares[0] - np.median(shares[1:], axis=0)).max(initial=0.0))
+    inside = (spans >= 0) & (spans < len(counts)) & (codes >= 0)
+    table = np.bincount(spans[inside] * width + codes[inside], minlength=len(counts) * width)
+    return np.asarray(table.reshape(len(counts), width) / np.maximum(counts, 1)[:, None])
 
 
 def _without_region(logs: str, to: int, counts: Ints) -> Floats:

@@ -59,11 +59,11 @@ def graph(preset: str) -> Sequence[Step]:
     parts = "--dataset {dataset[path]} --candidate {candidate[path]} --index {index[path]}"
     publish = f"training publish {parts} --releases {{run[releases]}} --preset {preset} --no-current"
     questions = "--from {plan[until]} --to {plan[to]} --sample {run[sample]}"
-    ask = f"services replay --logs {{logs[path]}} {questions} --preset {preset} --candidates {chosen.candidates}"
-    learn = f"services replay --logs {{logs[path]}} --release {{bundle[path]}} --preset {preset}"
+    ask = f"services replay --logs {{clean[path]}} {questions} --preset {preset} --candidates {chosen.candidates}"
+    learn = f"services replay --logs {{clean[path]}} --release {{bundle[path]}} --preset {preset}"
     learn += " --from {candidate[trained_until]} --to {plan[until]} --lists {run[lists]} --seed 1"
     learn += f" --candidates {chosen.candidates} --examples {{run[artifacts]}}/examples"
-    judge = "training gate --logs {logs[path]} --from {plan[until]} --to {plan[to]} --rate {run[sample]}"
+    judge = "training gate --logs {clean[path]} --from {plan[until]} --to {plan[to]} --rate {run[sample]}"
     judge += " --release {release[path]} --predictions {answers[out]} --per-second {answers[answers_per_second]}"
     judge += " --champion '{plan[champion]}' --champion-predictions '{champion[out]}'"
     judge += " --thresholds '{run[thresholds]}' --verdicts {run[artifacts]}/verdicts"
@@ -86,10 +86,16 @@ def graph(preset: str) -> Sequence[Step]:
             "training check --logs {logs[path]} --to {plan[to]} --thresholds '{run[thresholds]}'",
         ),
         Step(
+            "clean",
+            "preprocessing",
+            "preprocessing export --dataset {run[tables]} --start {plan[start]} --until {plan[to]}"
+            " --out {run[artifacts]}/logs --base {logs[path]} --left-out '{check[left_out]}'",
+        ),
+        Step(
             "dataset",
             "preprocessing",
             "preprocessing run --dataset {run[tables]} --start {plan[start]} --until {plan[until]}"
-            " --out {run[artifacts]}/datasets --base '{plan[dataset]}'",
+            " --out {run[artifacts]}/datasets --base '{plan[dataset]}' --left-out '{check[left_out]}'",
         ),
         Step(
             "candidate",
@@ -133,7 +139,8 @@ def graph(preset: str) -> Sequence[Step]:
         Step(
             "retain",
             "training",
-            "training retain --releases {run[releases]} --artifacts {run[artifacts]} --keep {run[keep]}",
+            "training retain --releases {run[releases]} --artifacts {run[artifacts]} --work {run[work]}"
+            " --keep {run[keep]}",
         ),
         Step(
             "notify",
@@ -146,8 +153,8 @@ def graph(preset: str) -> Sequence[Step]:
 
 
 NAMES = (
-    "plan", "logs", "check", "dataset", "candidate", "index", "bundle", "examples", "ranking", "release", "answers",
-    "champion", "gate", "promote", "retain", "notify",
+    "plan", "logs", "check", "clean", "dataset", "candidate", "index", "bundle", "examples", "ranking", "release",
+    "answers", "champion", "gate", "promote", "retain", "notify",
 )  # fmt: skip
 
 

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import pathlib
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import fsspec
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument = parser.add_argument
     argument("--releases", required=True, metavar="FOLDER", help="folder of releases with CURRENT")
     argument("--artifacts", required=True, metavar="FOLDER", help=f"folder with {', '.join(FOLDERS)}")
+    argument("--work", metavar="FOLDER", help="local folder with checkpoints: those of models that are not kept go too")
     argument("--keep", type=int, default=3, metavar="N", help="releases that were last in service [%(default)s]")
     argument("--dry-run", action="store_true", help="only tell what would be deleted")
 
@@ -63,19 +66,29 @@ def run(args: argparse.Namespace) -> int:
         for folder, _ in folders.values():
             sweep(folder)
     held = [one for name, (folder, kind) in folders.items() for one in held_in(folder, name, kind)]
+    needed = _needed(args, held)
+    dropped = [one for one in held if one.id not in needed]
+    left = [] if args.work is None else checkpoints(pathlib.Path(args.work), needed)
+    deleted = [*(one.path for one in dropped), *map(str, left)]
+    for path in deleted:
+        print(f"{'would delete' if args.dry_run else 'deleting'} {path}", file=sys.stderr, flush=True)
+    if not args.dry_run:
+        for one in dropped:
+            delete(one.path)
+            _delete_answers(args.artifacts, one.id)
+        for folder in left:
+            shutil.rmtree(folder)
+    print(json.dumps({"kept": len(needed), "deleted": deleted}))
+    return 0
+
+
+def _needed(args: argparse.Namespace, held: Sequence[Held]) -> set[str]:
+    """Ids of what is kept. Raises ValueError where releases are there, and none ever was in service."""
     roots = in_service(args.releases, args.keep)
     if not roots and any(one.folder == "releases" for one in held):
         raise ValueError(f"no release of {args.releases} ever was in service: nothing says which to keep")
     needed = reachable(held, {*roots, *newest(held)})
-    needed |= {one.id for one in held if one.about in needed}
-    dropped = [one for one in held if one.id not in needed]
-    for one in dropped:
-        print(f"{'would delete' if args.dry_run else 'deleting'} {one.path}", file=sys.stderr, flush=True)
-        if not args.dry_run:
-            delete(one.path)
-            _delete_answers(args.artifacts, one.id)
-    print(json.dumps({"kept": len(needed), "deleted": [one.path for one in dropped]}))
-    return 0
+    return needed | {one.id for one in held if one.about in needed}
 
 
 def in_service(releases: str, keep: int) -> set[str]:
@@ -127,6 +140,12 @@ def held_in(folder: str, name: str, kind: str) -> Iterable[Held]:
         about = manifest.identity.parents["challenger"] if manifest.kind == VERDICT else None
         needed = refers_to if about is None else frozenset()
         yield Held(where, manifest.id, name, manifest.created_at, needed, borrows_of, about)
+
+
+def checkpoints(work: pathlib.Path, needed: Collection[str]) -> list[pathlib.Path]:
+    """Folders of trainings whose models are not kept, or never came to be: what no later run goes on from."""
+    folders = [path for path in sorted(work.glob("*/")) if re.fullmatch(r"[0-9a-f]{16}", path.name)]
+    return [path for path in folders if path.name not in needed]
 
 
 def sweep(folder: str) -> None:

@@ -10,7 +10,9 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ from training.graph import PARAMETERS, Step, filled, graph
 from training.presets import PRESETS
 from training.road import Road, StageError
 
-LOCK, STATE = "retrain.lock", "retrain.json"
+LOCK, STATE, TEMPORARY, RETAIN = "retrain.lock", "retrain.json", "tmp", "retain"
 BUSY = 6
 REFUSALS = (UNLIKE, REFUSED)
 Told = dict[str, dict[str, Any]]
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     asked, road = {name: str(getattr(args, name)) for name in PARAMETERS}, Road()
     try:
         with alone(args.work):
+            own_temporary_files(args.work)
             if args.kubeflow:
                 return _by_kubeflow(args.preset, asked)
             told = Run(graph(args.preset), asked, pathlib.Path(args.work) / STATE, road).finish()
@@ -119,6 +122,8 @@ class Run:
                 told[step.name] = self._take(step, {**told, "run": dict(self._asked)})
             except StageError as error:
                 self._failed(told, failures, error)
+                if error.code in REFUSALS:
+                    self._retain(told)
                 raise
             self._remember(told, failures)
         self._state.unlink()
@@ -130,6 +135,13 @@ class Run:
             self._state.unlink(missing_ok=True)
         else:
             self._remember(told, failures + 1)
+
+    def _retain(self, told: Told) -> None:
+        """However often releases are refused, what they were made of does not pile up. Before anything ever was in
+        service nothing says what to keep."""
+        retain = [step for step in self._steps if step.name == RETAIN]
+        if retain and promote.pointer(self._asked["releases"]) is not None:
+            self._take(retain[0], {**told, "run": dict(self._asked)})
 
     def _take(self, step: Step, told: Told) -> dict[str, Any]:
         if step.needs is not None and not filled(step.needs, told):
@@ -155,6 +167,14 @@ class Run:
 
 
 _IMAGES = ("preprocessing", "training", "services")
+
+
+def own_temporary_files(work: str) -> None:
+    """Steps put their temporary files below `work`; those of runs that were killed go now. Only under the lock."""
+    folder = pathlib.Path(work, TEMPORARY).absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Decides how a retraining is run to be measured: every step but the checks and the gate, and what comes of it goes
+"""Decides how a retraining is run to be measured: every step but the gate, and what comes of it goes
 into service whatever it is worth."""
 
 import dataclasses
@@ -12,7 +12,7 @@ from training.presets import PRESETS
 from training.retrain import STATE, Run
 from training.road import Road
 
-LEFT_OUT = ("check", "answers", "champion", "gate", "promote", "retain")
+LEFT_OUT = ("answers", "champion", "gate", "promote", "retain")
 PRESET = "marketplace"
 # So little is kept back for a gate that does not ask.
 HOURS = "0.01"

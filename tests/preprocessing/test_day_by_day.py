@@ -104,3 +104,20 @@ def test_nothing_is_kept_of_what_cannot_be(
     assert made.contents(elsewhere)["vocabularies"] == made.contents(five_days)["vocabularies"]
     with pytest.raises(ValueError, match=r"holds what happened until 2026-01-06.*, which is after until 2026-01-05"):
         made.make(connection, engine, tmp_path, "2026-01-05T00:00:00Z", base=five_days)
+
+
+def test_days_that_are_left_out_count_for_nothing(
+    connection: Connection, engine: Engine, five_days: str, tmp_path: pathlib.Path
+) -> None:
+    """As if the tables held none of their events; those before and after are taken over."""
+    path = made.make(connection, engine, tmp_path, FIVE, base=five_days, left_out="2026-01-03")
+    assert _kept(path) == ["2026-01-01", "2026-01-04", "2026-01-05"]
+    assert {day for day, _ in made.views(path)} == {"2026-01-01", "2026-01-02", "2026-01-04", "2026-01-05"}
+    expected = {key: found for key, found in made.views(five_days).items() if key[0] != "2026-01-03"}
+    assert made.views(path) == expected
+    before, after = (
+        sum(row["views"] for row in made.contents(one)["tables"]["catalogue.parquet"]) for one in (five_days, path)
+    )
+    assert before - after == 41
+    with pytest.raises(ValueError, match="left_out is 'yesterday', ISO dates are needed"):
+        made.make(connection, engine, tmp_path, FIVE, left_out="yesterday")

@@ -14,8 +14,8 @@ from tests.preprocessing.logs import Row, article, at, forget, insert, view
 START = "2026-01-01T00:00:00Z"
 
 
-def exported(connection: Connection, out: pathlib.Path, until: str, base: str | None = None) -> str:
-    window = Config(start=START, until=until).normalised().window()
+def exported(connection: Connection, out: pathlib.Path, until: str, base: str | None = None, left_out: str = "") -> str:
+    window = Config(start=START, until=until, left_out=left_out).normalised().window()
     return export.make(connection, window, str(out), base)[0]
 
 
@@ -93,3 +93,15 @@ def test_who_asked_to_be_forgotten_is_not_exported_again(connection: Connection,
 def test_a_window_without_events_is_an_empty_log(connection: Connection, tmp_path: pathlib.Path) -> None:
     insert(connection, _views(40), [article("a1")])
     assert rows(exported(connection, tmp_path, "2026-01-02T00:00:00Z")) == []
+
+
+def test_a_day_is_left_out_and_comes_back(connection: Connection, tmp_path: pathlib.Path) -> None:
+    """The day before the one left out is read again: a `leave` on the next might have ended a view."""
+    insert(connection, [*_views(0), *_views(1), *_views(2)], [article("a1")])
+    whole = exported(connection, tmp_path, "2026-01-04T00:00:00Z")
+    clean = exported(connection, tmp_path, "2026-01-04T00:00:00Z", whole, left_out="2026-01-02")
+    assert {row["event_time"].day for row in rows(clean)} == {1, 3}
+    assert (len(rows(clean)), figures(clean)) == (20, (1, 1))
+    assert exported(connection, tmp_path, "2026-01-04T00:00:00Z", left_out="") == whole
+    after = exported(connection, tmp_path, "2026-01-05T00:00:00Z", clean)
+    assert rows(after) == rows(whole)

@@ -90,16 +90,54 @@ def test_a_fault_of_the_newest_day_is_found(
         assert names == set(refused(made, tmp_path))
 
 
-def test_the_same_fault_in_the_past_is_none_of_today(tmp_path: pathlib.Path) -> None:
-    made = made_logs.made()
+@pytest.fixture
+def a_day_later() -> Callable[[Callable[[Made], None]], Made]:
+    """What was the newest day with a fault is a day old, and the newest one is like the others."""
+
+    def after(change: Callable[[Made], None]) -> Made:
+        made, again = made_logs.made(), made_logs.made(1)
+        change(made)
+        day = datetime.timedelta(days=1)
+        made.times = [time - day for time in made.times]
+        for place in again.of_day(DAYS - 1):
+            for name in ("users", "articles", "times", "regions"):
+                getattr(made, name).append(getattr(again, name)[place])
+        return made
+
+    return after
+
+
+@pytest.mark.parametrize("change", [poisoned, flooded, of_one_category])
+@pytest.mark.parametrize("hours", [0, -7])
+def test_a_harmful_day_is_left_out_of_what_is_learned_later(
+    change: Callable[[Made], None], hours: int, a_day_later: Callable[..., Made], tmp_path: pathlib.Path
+) -> None:
+    """March 7, 2025 has the fault, the 8th is the newest day; days are UTC days, also where the newest 24 hours are
+    not one: at 17 o'clock the 7th is none of the whole days before them."""
+    logs = a_day_later(change).write(tmp_path)
+    assert [check.name for check in fresh_data.checks(logs, TO, LIMITS) if not check.passed] == []
+    left_out = fresh_data.unlike_days(logs, TO + hours * 3_600_000_000, LIMITS)
+    assert list(left_out) == (["2025-03-07"] if not hours else [])
+
+
+@pytest.mark.parametrize("change", [empty, without_regions, of_unknown_articles, lambda made: None])
+def test_a_day_with_too_little_is_not(
+    change: Callable[[Made], None], a_day_later: Callable[..., Made], tmp_path: pathlib.Path
+) -> None:
+    assert fresh_data.unlike_days(a_day_later(change).write(tmp_path), TO, LIMITS) == {}
+
+
+def test_what_was_left_out_is_no_yardstick(a_day_later: Callable[..., Made], tmp_path: pathlib.Path) -> None:
+    """Two days of seven are poisoned: were they yardsticks, a third one would be less unusual."""
+    made = a_day_later(poisoned)
     poisoned(made)
-    day = datetime.timedelta(days=1)
-    made.times = [time - day for time in made.times]  # the newest day of all is poisoned, and a day old
-    again = made_logs.made(1)
-    for place in again.of_day(DAYS - 1):
-        for name in ("users", "articles", "times", "regions"):
-            getattr(made, name).append(getattr(again, name)[place])
-    assert refused(made, tmp_path) == []
+    logs = made.write(tmp_path)
+    spans = {check.name: check for check in fresh_data.checks(logs, TO, LIMITS)}
+    alone = made_logs.made()
+    poisoned(alone)
+    once = {check.name: check for check in fresh_data.checks(alone.write(tmp_path / "once"), TO, LIMITS)}
+    assert not spans["new_users"].passed
+    assert spans["new_users"].limit == pytest.approx(once["new_users"].limit, rel=0.2)
 
 
 def test_too_few_days_are_no_measure(tmp_path: pathlib.Path) -> None:
@@ -116,6 +154,6 @@ def test_the_verb_tells_and_returns_4(tmp_path: pathlib.Path, capsys: pytest.Cap
     poisoned(made)
     assert main([*flags, made.write(tmp_path / "bad")]) == 4
     good, bad = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert good == {"passed": True, "reasons": []}
+    assert good == {"passed": True, "reasons": [], "left_out": ""}
     assert not bad["passed"]
     assert any("accounts not seen before" in reason for reason in bad["reasons"])

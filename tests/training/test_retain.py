@@ -99,6 +99,16 @@ def test_a_dry_run_deletes_nothing(world: World, capsys: pytest.CaptureFixture[s
     assert len(told["deleted"]) == len(before) - told["kept"] > 20
 
 
+def test_checkpoints_of_what_is_not_kept_go_too(world: World, tmp_path: pathlib.Path) -> None:
+    work = tmp_path / "work"
+    for name in (world.ids["candidate4"], world.ids["candidate0"], "f" * 16, "kubeflow"):
+        (work / name / "logs").mkdir(parents=True)
+    assert world.retain("--keep", "1", "--work", str(work), "--dry-run") == 0
+    assert len(list(work.iterdir())) == 4
+    assert world.retain("--keep", "1", "--work", str(work)) == 0
+    assert {path.name for path in work.iterdir()} == {world.ids["candidate4"], "kubeflow"}
+
+
 def test_what_a_killed_deletion_left_is_deleted(world: World) -> None:
     half = world.root / "artifacts" / "models" / ("a" * 16)
     half.mkdir()

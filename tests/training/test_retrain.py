@@ -3,9 +3,11 @@
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,6 +105,7 @@ class Stage:
             Step("logs", "training", "second --of {plan[path]}"),
             Step("check", "training", "third --of '{plan[nothing]}'", needs="{plan[nothing]}"),
             Step("dataset", "training", "fourth --of {logs[path]} '{check[path]}'"),
+            Step("retain", "training", "last"),
         ]
 
     def done(self) -> list[str]:
@@ -123,7 +126,8 @@ class Stage:
         return Played()
 
     def finish(self, to: str = "T") -> dict[str, dict[str, Any]]:
-        return Run(self.steps(), {"to": to}, self.folder / STATE, self.road()).finish()
+        asked = {"to": to, "releases": str(self.folder / "releases")}
+        return Run(self.steps(), asked, self.folder / STATE, self.road()).finish()
 
 
 @pytest.fixture
@@ -131,7 +135,7 @@ def stage(tmp_path: pathlib.Path) -> Stage:
     return Stage(tmp_path)
 
 
-ALL = ["plan first --to T", "logs second --of /plan", "dataset fourth --of /logs "]
+ALL = ["plan first --to T", "logs second --of /plan", "dataset fourth --of /logs ", "retain last"]
 
 
 def test_each_step_is_told_what_those_before_it_said(stage: Stage) -> None:
@@ -166,6 +170,27 @@ def test_what_was_refused_or_failed_twice_is_not_tried_again(codes: list[int], s
             stage.finish()
     stage.finish()
     assert stage.done() == [*ALL[:2], *ALL]
+
+
+def test_what_was_made_for_a_refused_release_is_not_kept(stage: Stage) -> None:
+    releases = stage.folder / "releases"
+    releases.mkdir()
+    stage.failing = {"dataset": [5, 5]}
+    for _ in range(2):
+        with pytest.raises(StageError):
+            stage.finish()
+        (releases / "CURRENT").write_text(json.dumps({"id": "f" * 16}))
+    # The first time nothing was in service yet.
+    assert [line for line in stage.done() if line.startswith("retain")] == ["retain last"]
+
+
+def test_temporary_files_of_a_killed_run_go(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", tempfile.gettempdir())
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())
+    (tmp_path / "tmp" / "of a killed run").mkdir(parents=True)
+    retrain.own_temporary_files(str(tmp_path))
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path / "tmp")
 
 
 def test_two_do_not_work_in_one_folder_and_a_dead_one_does_not_stand_in_the_way(tmp_path: pathlib.Path) -> None:
