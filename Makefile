@@ -117,6 +117,13 @@ schedule: .venv/installed .venv-emulator/installed ## retrain regularly EVERY=1h
 pipeline: .venv/installed ## compile the retraining for Kubeflow into k8s/pipeline.yaml
 	$(RUN) training pipeline --out k8s/pipeline.yaml
 
+.PHONY: dataflow-spec
+dataflow-spec: .venv/installed ## what Dataflow would be sent, without a cloud, into .build/dataflow [PROJECT=p REGION=r BUCKET=b IMAGE=i]
+	$(RUN) preprocessing spec --out $(BUILD)/dataflow --datasets gs://$(or $(BUCKET),bucket)/datasets -- --runner=DataflowRunner \
+	  --project=$(or $(PROJECT),project) --region=$(or $(REGION),europe-west1) --temp_location=gs://$(or $(BUCKET),bucket)/tmp \
+	  --staging_location=gs://$(or $(BUCKET),bucket)/staging --sdk_container_image=$(or $(IMAGE),nearfeed/preprocessing:latest) \
+	  --job_name=dataset --autoscaling_algorithm=THROUGHPUT_BASED --max_num_workers=20 --experiments=use_runner_v2
+
 .PHONY: rehearsal
 rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7]
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))

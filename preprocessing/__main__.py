@@ -11,6 +11,7 @@ COMMANDS = {
     "load": ("preprocessing.load", "check a folder of logs and load it into BigQuery"),
     "run": ("preprocessing.dataset", "make a dataset of the logs in BigQuery"),
     "export": ("preprocessing.export", "write the logs in BigQuery as a folder, to be played again"),
+    "spec": ("preprocessing.spec", "write the pipelines that Dataflow would be sent, and send nothing"),
     "drift": ("preprocessing.drift", "compare a dataset with an earlier one"),
     "traffic": ("preprocessing.simulate.traffic", "write logs of any size, fast"),
     "bench": ("preprocessing.bench", "measure the job on logs of growing size"),

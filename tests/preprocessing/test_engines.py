@@ -1,6 +1,7 @@
 """The same stages run on other engines: as Dataflow's graph, and on a job server with worker processes of its own."""
 
 import contextlib
+import json
 import os
 import pathlib
 import socket
@@ -20,8 +21,17 @@ ROOT = pathlib.Path(__file__).parents[2]
 READY_SECONDS = 60.0
 
 
-def test_the_graphs_for_dataflow_are_built_without_a_network() -> None:
-    told = stages.succeed("tests.preprocessing.dataflow_graph")
+FLAGS = (
+    "--runner=DataflowRunner", "--project=nearfeed-test", "--region=europe-west1",
+    "--temp_location=gs://bucket/tmp", "--staging_location=gs://bucket/staging", "--job_name=dataset",
+    "--sdk_container_image=europe-docker.pkg.dev/nearfeed-test/nearfeed/preprocessing:1", "--max_num_workers=20",
+    "--autoscaling_algorithm=THROUGHPUT_BASED", "--experiments=use_runner_v2",
+)  # fmt: skip
+
+
+def test_the_graphs_for_dataflow_are_built_without_a_network(tmp_path: pathlib.Path) -> None:
+    places = ("--out", str(tmp_path), "--datasets", "gs://bucket/datasets")
+    told = stages.succeed("preprocessing", "spec", *places, "--", *FLAGS)
     wanted = {
         "count": ["Units", "Spread", "Count/Read", "Count/Keep", "Count/Tables", "Count/Report"],
         "catalogue": ["Units", "Spread", "Catalogue/Transform", "Catalogue/Report"],
@@ -30,11 +40,17 @@ def test_the_graphs_for_dataflow_are_built_without_a_network() -> None:
     assert {stage: set(names) <= set(told[stage]["transforms"]) for stage, names in wanted.items()} == dict.fromkeys(
         wanted, True
     )
-    for graph in told.values():
+    for name, graph in told.items():
         assert any("nearfeed/preprocessing:1" in image for image in graph["images"])
         # No keys are grouped but those by which the units are spread.
         groups = [name for name in graph["transforms"] if "GroupByKey" in name]
         assert all(name.startswith("Spread/") for name in groups)
+        written = json.loads((tmp_path / f"{name}.json").read_text())
+        names = {transform["uniqueName"] for transform in written["components"]["transforms"].values() if transform}
+        assert set(wanted[name]) <= names
+    refused = stages.run("preprocessing", "spec", *places, "--", "--runner=FlinkRunner")
+    assert refused.code == 2
+    assert "--runner=DataflowRunner is needed among them" in refused.errors
 
 
 def _free_port() -> int:
