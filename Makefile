@@ -128,6 +128,10 @@ dataflow-spec: .venv/installed ## what Dataflow would be sent, without a cloud, 
 rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7]
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
 
+.PHONY: both
+both: .venv/installed .venv-emulator/installed ## retrain by Kubeflow's runner and by the plain commands: is it the same release?
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/both/bigquery -- $(RUN) training both --work $(BUILD)/both
+
 .PHONY: killed
 killed: .venv/installed .venv-emulator/installed ## kill retrainings at ten random moments: the next run ends, no release is half, nothing is left [TIMES=10 SEED=0]
 	$(RUN) preprocessing emulator --data-dir $(BUILD)/killed/bigquery -- $(RUN) training killed --work $(BUILD)/killed \

@@ -24,6 +24,7 @@ COMMANDS = {
     "schedule": ("training.schedule", "retrain regularly on this machine"),
     "rehearsal": ("training.rehearsal", "retrain day by day on simulated logs, with days that must be refused"),
     "frequency": ("training.frequency", "tell how often a retraining is worth its cost"),
+    "both": ("training.both", "hold what Kubeflow's runner makes against what the plain commands make"),
     "killed": ("training.killed", "kill retrainings at random moments and see that all is well after"),
     "pipeline": ("training.pipeline", "compile the retraining for Kubeflow"),
     "submit": ("training.submit", "hand the retraining to Kubeflow, once or again and again"),
