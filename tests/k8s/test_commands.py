@@ -38,6 +38,15 @@ def test_every_flag_is_known(path: str, name: str) -> None:
     parsed(VERBS[told["image"]], verb, flags)
 
 
+def test_the_retraining_is_told_what_it_takes() -> None:
+    told = container("components/retraining/cronjob.yaml", "retrain")
+    assert told["command"] == ["python", "-m", "training", "retrain"]
+    flags = parsed(OF_TRAINING, "retrain", told["args"])
+    assert (flags.work, flags.who, flags.kubeflow) == ("/work", "cronjob", False)
+    mounted = {one["mountPath"] for one in told["volumeMounts"]}
+    assert flags.work in mounted
+
+
 def parsed(verbs: dict[str, tuple[str, str]], verb: str, flags: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(exit_on_error=False)
     importlib.import_module(verbs[verb][0]).add_arguments(parser)
