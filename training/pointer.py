@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,7 +11,9 @@ import fsspec
 
 from preprocessing import artifact
 
-LOCK = ".moving"
+LOCK, HISTORY = ".moving", "history"
+# Nobody takes so long to write so little; a service that goes back does not take the lock.
+ABANDONED_SECONDS = 60
 BUCKETS = "gs://"
 
 
@@ -91,4 +94,12 @@ def held(releases: str) -> Iterator[Place]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        _remove_halves(folder)
         yield FolderPlace(where)
+
+
+def _remove_halves(folder: pathlib.Path) -> None:
+    """What somebody who was killed had begun to write."""
+    for half in [*folder.glob(f".{artifact.CURRENT}-*"), *(folder / HISTORY).glob(".*")]:
+        if time.time() - half.stat().st_mtime > ABANDONED_SECONDS:
+            half.unlink(missing_ok=True)

@@ -13,10 +13,9 @@ from typing import Any
 import fsspec
 
 from preprocessing import artifact
-from training.pointer import held
+from training.pointer import HISTORY, held
 from training.verdict import KIND as VERDICT
 
-HISTORY = "history"
 NOBODY_YET = ""
 
 
