@@ -44,6 +44,9 @@ def test_each_step_is_a_task_with_its_image_retries_and_limits(tmp_path: pathlib
         assert bool(task["cachingOptions"].get("enableCache")) == (step.name not in pipeline.NEVER_CACHED)
         if before is not None:
             assert [tasks[name]["taskInfo"]["name"] for name in task["dependentTasks"]][-1:] or step.asks
+        artifacts = whole["components"][task["componentRef"]["name"]]["outputDefinitions"]["artifacts"]
+        kinds = {name: one["artifactType"]["schemaTitle"] for name, one in artifacts.items()}
+        assert kinds == {"measures": "system.Metrics", "report": "system.HTML"}
     # A task that names a parameter is told it: another window is another task.
     given = {name: set(task["inputs"]["parameters"]) & set(PARAMETERS) for name, task in by_name.items()}
     for step in graph.graph("marketplace"):
