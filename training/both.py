@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument = parser.add_argument
     argument("--work", type=pathlib.Path, required=True, metavar="FOLDER", help="for all that is made")
     argument("--days", type=int, default=9, help="of simulated logs [%(default)s]")
-    argument("--users", type=int, default=1000, help="of the simulated marketplace [%(default)s]")
+    argument("--users", type=int, default=2000, help="of the simulated marketplace [%(default)s]")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ SIDES: dict[str, tuple[str, ...]] = {"plain": (), "kubeflow": ("--kubeflow",)}
 
 def _retrained(folder: pathlib.Path, to: str, flags: tuple[str, ...]) -> pathlib.Path:
     places = [part for name in ("artifacts", "releases", "work") for part in (f"--{name}", str(folder / name))]
-    asked = ("--tables", TABLES, "--to", to, "--hours", "24", "--sample", "1", "--lists", "1000", "--who", "both")
+    asked = ("--tables", TABLES, "--to", to, "--hours", "24", "--sample", "1", "--lists", "4000", "--who", "both")
     command = [sys.executable, "-m", "training", "retrain", *places, *asked, *flags]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
@@ -75,7 +75,8 @@ def _things(one: pathlib.Path, other: pathlib.Path) -> Iterator[tuple[str, Any, 
         yield f"tensor {name}", *(np.load(side / name) for side in sides)
     for name in ("catalogue", "popularity", "regions"):
         yield f"table {name}", *(pq.read_table(side / f"{name}.parquet") for side in sides)
-    for model in ("towers", "ranking"):
+    # There may be no ranking that is better than none.
+    for model in (name for name in ("towers", "ranking") if (sides[0] / name).exists()):
         readers = [tf.train.load_checkpoint(str(side / model / "variables" / "variables")) for side in sides]
         names = [sorted(reader.get_variable_to_shape_map()) for reader in readers]
         yield f"tensor names of {model}", names[0], names[1]
