@@ -103,10 +103,10 @@ bench-peer: .venv/installed .venv-peer/installed ## views a second and time to e
 	$(RUN) training bench-peer --dataset $(DATASET) $(if $(REPEAT),--repeat $(REPEAT))
 
 RETRAIN = --tables $(or $(TABLES),nearfeed) --artifacts $(BUILD)/artifacts --releases $(or $(RELEASES),$(BUILD)/releases) \
-  --work $(BUILD)/retrain $(if $(DAYS),--days $(DAYS)) $(if $(HOURS),--hours $(HOURS)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET))
+  --work $(BUILD)/retrain $(if $(DAYS),--days $(DAYS)) $(if $(HOURS),--hours $(HOURS)) $(if $(TO),--to $(TO)) $(if $(PRESET),--preset $(PRESET)) $(FLAGS)
 
 .PHONY: retrain
-retrain: .venv/installed .venv-emulator/installed ## from the tables to a release in service, by Kubeflow's local runner [TABLES=nearfeed TO=TIME DAYS=28 HOURS=6 RELEASES=DIR PLAIN=1]
+retrain: .venv/installed .venv-emulator/installed ## from the tables to a release in service, by Kubeflow's local runner [TABLES=nearfeed TO=TIME DAYS=28 HOURS=6 RELEASES=DIR PLAIN=1 FLAGS=--notify=URL]
 	$(if $(NEARFEED_BIGQUERY_ENDPOINT)$(NEARFEED_PROJECT),,$(WITH_BIGQUERY)) $(RUN) training retrain $(RETRAIN) $(if $(PLAIN),,--kubeflow)
 
 .PHONY: schedule

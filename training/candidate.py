@@ -121,7 +121,7 @@ def train(
     """Trains, or goes on training, in the folder `work`; the network that is returned holds the best weights.
 
     `crew`: the processes that share the work, this one alone when not given; `kind` of network; `start`: what training
-    goes on from. Raises ValueError where nothing was viewed since.
+    goes on from.
     """
     crew = crew or workers.Alone()
     inputs = Inputs(dataset, config.network.history, config.inputs, config.seed, start.trained_until if start else None)

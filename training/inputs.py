@@ -1,6 +1,7 @@
 """Decides in which batches the windows of a dataset reach a model: the `input_fn`s, for training and for evaluation."""
 
 import dataclasses
+import sys
 from typing import Any
 
 import numpy as np
@@ -158,14 +159,15 @@ def _training_part(
 def _to_go_on_with(
     times: Array, starts: Array, lengths: Array, new_from: int, old_per_new: float, seed: int
 ) -> windows.Ints:
-    """Which windows, ascending: all that end at or after `new_from`, and of the others some for each of these."""
+    """Which windows, ascending: all that end at or after `new_from`, and of the others some for each of these. Where
+    nothing is new, as when the same window is trained on again, a tenth of the others."""
     is_new = times[starts + lengths - 1] >= new_from
     new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+    wanted = round(old_per_new * len(new))
     if not len(new):
-        raise ValueError(
-            f"no view to train on is from {new_from} us on, when the release to go on from was trained: nothing is new"
-        )
-    some = np.random.default_rng(seed).choice(old, min(len(old), round(old_per_new * len(new))), replace=False)
+        print(f"no view to train on is from {new_from} us on: nothing is new to the release", file=sys.stderr)
+        wanted = -(-len(old) // 10)
+    some = np.random.default_rng(seed).choice(old, min(len(old), wanted), replace=False)
     return np.sort(np.concatenate([new, some]))
 
 

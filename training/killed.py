@@ -40,16 +40,18 @@ def run(args: argparse.Namespace) -> int:
     at random moments, begun again, and ended. The last line printed is one JSON object: the kills, what was left
     behind, how often the service answered. Returns 1 where a run after a kill did not end, a release is not whole, the
     service did not answer, or something is left on the disk."""
-    retrainings = -(-args.times // A_RETRAINING)
     road, world, killing = Road(), World(args.work), Killing(args.work, args.seed)
-    world.simulate(road, "--users", str(args.users), "--days", str(args.before + retrainings))
-    ends = [world.midnight(args.before + day) for day in range(retrainings + 1)]
+    # Each day has a kill at least, unless a run ends before its moment comes.
+    world.simulate(road, "--users", str(args.users), "--days", str(args.before + args.times))
+    ends = [world.midnight(args.before + day) for day in range(args.times + 1)]
     world.load(road, TABLES, BEFORE_ALL, ends[0])
     seconds = killing.ended(ends[0].isoformat())
     usual, wrong = killing.left(), list[str]()
     with Asked(args.port) as asked:
         asked.start(str(killing.releases), args.work / "store.db")
         for start, end in itertools.pairwise(ends):
+            if len(killing.kills) >= args.times:
+                break
             world.load(road, TABLES, start, end)
             for _ in range(min(A_RETRAINING, args.times - len(killing.kills))):
                 killing.killed(end.isoformat(), seconds)
@@ -82,15 +84,17 @@ class Killing:
         return time.monotonic() - began
 
     def killed(self, to: str, seconds: float) -> None:
-        """Kills one, and all that it started, after some part of so many `seconds`."""
-        after, process = self._random.uniform(0, seconds), self._start(to)
+        """Kills one, and all that it started, after some part of half of so many `seconds`: later ones take less than
+        the first. One that ends before is not counted as killed."""
+        after, process = self._random.uniform(0, seconds / 2), self._start(to)
         try:
-            process.wait(after)
+            process.communicate(timeout=after)
+            self.codes.append(process.returncode)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        self.kills.append({"after_seconds": round(after, 1), "code": process.returncode, "done": self._done()})
-        print(f"killed: {self.kills[-1]}", file=sys.stderr, flush=True)
+            process.communicate()
+            self.kills.append({"after_seconds": round(after, 1), "done": self._done()})
+            print(f"killed: {self.kills[-1]}", file=sys.stderr, flush=True)
 
     def broken(self) -> list[str]:
         """Releases that count as such but are not whole, and a CURRENT that names none."""
