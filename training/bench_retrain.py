@@ -11,7 +11,7 @@ from typing import Any
 from training import trial
 from training.road import Road
 from training.trial import Trial
-from training.world import World
+from training.world import BEFORE_ALL, World
 
 DAYS = (5, 10, 20)
 # Each history is followed by so many days with a retraining.
@@ -49,7 +49,9 @@ def _measure(args: argparse.Namespace, road: Road, world: World, end: int, days:
     folder, tables = args.work / f"history-{days}", f"nearfeed_{days}"
 
     def upon(start: int, until: int) -> Trial:
-        world.load(road, tables, world.midnight(start), world.midnight(until))
+        # The catalogue of a young history is as large as that of an old one.
+        articles_from = BEFORE_ALL if until == end else None
+        world.load(road, tables, world.midnight(start), world.midnight(until), articles_from=articles_from)
         to = world.midnight(until).isoformat()
         return trial.retrain(folder, tables, to, lists=LISTS, days=str(end + args.repeat), anew=str(args.repeat))
 

@@ -41,12 +41,14 @@ class World:
         start: datetime.datetime,
         end: datetime.datetime,
         change: Change | None = None,
+        articles_from: datetime.datetime | None = None,
     ) -> None:
-        """What happened from `start` on and before `end` comes into the tables."""
+        """What happened from `start` on and before `end` comes into the tables; versions of articles from another time
+        on, where that is given."""
         part = self._folder / "part"
         part.mkdir(parents=True, exist_ok=True)
         events = _between(pq.read_table(self.logs / EVENTS), "event_time", start, end)
-        articles = _between(pq.read_table(self.logs / ARTICLES), "updated_at", start, end)
+        articles = _between(pq.read_table(self.logs / ARTICLES), "updated_at", articles_from or start, end)
         if change is not None:
             events = change(events, _between(pq.read_table(self.logs / ARTICLES), "updated_at", BEFORE_ALL, end))
         pq.write_table(events, part / EVENTS)

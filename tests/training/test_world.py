@@ -54,9 +54,11 @@ def test_each_part_comes_once(tmp_path: pathlib.Path) -> None:
     made, road = world(tmp_path), Kept(tmp_path)
     assert made.midnight() == NOON.replace(hour=0)
     made.load(road, "t", BEFORE_ALL, made.midnight(1))
-    made.load(road, "t", made.midnight(1), made.midnight(2.5))
-    made.load(road, "t", made.midnight(2.5), made.midnight(3), lambda events, _: events.slice(0, 0))
-    assert road.loaded == [("t", ["e0"], ["a0"]), ("t", ["e1"], ["a1", "a2"]), ("t", [], [])]
+    made.load(road, "t", made.midnight(1), made.midnight(2))
+    made.load(road, "t", made.midnight(2), made.midnight(3), lambda events, _: events.slice(0, 0))
+    made.load(road, "young", made.midnight(1), made.midnight(2), articles_from=BEFORE_ALL)
+    parts = [("t", ["e0"], ["a0"]), ("t", ["e1"], ["a1"]), ("t", [], ["a2"]), ("young", ["e1"], ["a0", "a1"])]
+    assert road.loaded == parts
 
 
 def test_a_change_sees_no_article_of_the_future(tmp_path: pathlib.Path) -> None:
