@@ -125,8 +125,9 @@ dataflow-spec: .venv/installed ## what Dataflow would be sent, without a cloud, 
 	  --job_name=dataset --autoscaling_algorithm=THROUGHPUT_BASED --max_num_workers=20 --experiments=use_runner_v2
 
 .PHONY: rehearsal
-rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7]
-	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS))
+rehearsal: .venv/installed .venv-emulator/installed ## retrain on simulated logs that grow day by day, one of them poisoned, one empty [DAYS=7 RUNNER=kubeflow]
+	$(RUN) preprocessing emulator --data-dir $(BUILD)/rehearsal/bigquery -- $(RUN) training rehearsal --work $(BUILD)/rehearsal $(if $(DAYS),--days $(DAYS)) \
+	  $(if $(RUNNER),--runner $(RUNNER))
 
 .PHONY: both
 both: .venv/installed .venv-emulator/installed ## retrain by Kubeflow's runner and by the plain commands: is it the same release?
