@@ -31,7 +31,7 @@ COMMANDS = {
     "promote": ("training.promote", "put a release into service, or go back to one that was"),
     "targets": ("training.targets", "choose the views that are to be predicted"),
     "evaluate": ("training.evaluate", "score predictions, beside popularity and the oracle's"),
-    "preset": ("training.presets", "tell what kind of logs a dataset is made of"),
+    "preset": ("training.kinds", "tell what kind of logs a dataset is made of"),
     "quality": ("training.quality", "make every stage on some logs, play the past again, score and report"),
     "ablation": ("training.ablation", "tell what each group of features and each source is worth"),
     "demo": ("training.demo", "the whole road: logs in, an answer out"),

@@ -9,8 +9,7 @@ import shutil
 
 from preprocessing import artifact
 from training import promote
-from training.dataset import open_dataset
-from training.presets import AUTO, PRESETS, statistics
+from training.presets import AUTO, PRESETS
 
 PARTS = {
     "dataset": ("catalogue.parquet", "popularity.parquet", "regions.parquet"),
@@ -86,6 +85,10 @@ def bundle(
 def _preset(args: argparse.Namespace) -> str:
     if args.preset != AUTO:
         return str(args.preset)
+    # Heavy, and of use here alone.
+    from training.dataset import open_dataset
+    from training.kinds import statistics
+
     with open_dataset(args.dataset) as dataset:
         return statistics(dataset).preset
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training import presets, report
+from training import report
 from training.demo import folder_name, newest_time
 from training.presets import AUTO, PRESETS
 from training.road import Road, StageError
@@ -183,6 +183,3 @@ def without_last_views(logs: pathlib.Path, out: pathlib.Path) -> None:
     for name in ("articles.parquet", "regions.parquet"):
         if (logs / name).exists():
             shutil.copyfile(logs / name, out / name)
-
-
-__all__ = ["Quality", "add_arguments", "presets", "run"]

@@ -13,7 +13,8 @@ from tests.stages import Road
 from training import ablation, quality, two_stages
 from training.__main__ import main
 from training.dataset import open_dataset
-from training.presets import Preset, Statistics, statistics
+from training.kinds import Statistics, statistics
+from training.presets import Preset
 from training.targets import last_views, read_views
 
 SMALL = Preset(
