@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from preprocessing import artifact
@@ -23,6 +23,7 @@ from training.world import BEFORE_ALL, World
 TABLES = "nearfeed_killed"
 A_RETRAINING = 2
 NORMAL = (0, 4, 5)
+POLL_SECONDS = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """A first retraining is left alone, and tells how long one takes; each later one is killed with all its processes
-    at random moments, begun again, and ended. The last line printed is one JSON object: the kills, what was left
-    behind, how often the service answered. Returns 1 where a run after a kill did not end, a release is not whole, the
-    service did not answer, or something is left on the disk."""
+    """A first retraining is left alone, and tells how long each step takes; each later one is killed with all its
+    processes at random moments of random steps, begun again, and ended. The last line printed is one JSON object: the
+    kills, what was left behind, how often the service answered. Returns 1 where a run after a kill did not end, a
+    release is not whole, the service did not answer, or something is left on the disk."""
     road, world, killing = Road(), World(args.work), Killing(args.work, args.seed)
     # Each day has a kill at least, unless a run ends before its moment comes.
     world.simulate(road, "--users", str(args.users), "--days", str(args.before + args.times))
@@ -73,27 +74,31 @@ class Killing:
         self.releases, self._temporary = folder / "releases", folder / "tmp"
         self.kills, self.codes = list[dict[str, Any]](), list[int]()
 
-    def ended(self, to: str) -> float:
-        """Lets one end; returns its seconds. Raises StageError where it does not."""
-        began = time.monotonic()
+    def ended(self, to: str) -> Mapping[str, float]:
+        """Lets one end; returns the seconds of its steps, none where it was refused. Raises StageError where it does
+        not end."""
         process = self._start(to)
-        process.communicate()
+        said, _ = process.communicate()
         if process.returncode not in NORMAL:
             raise StageError(f"a retraining that nobody killed ended with {process.returncode}")
         self.codes.append(process.returncode)
-        return time.monotonic() - began
+        return dict(json.loads(said.splitlines()[-1]).get("seconds", {}))
 
-    def killed(self, to: str, seconds: float) -> None:
-        """Kills one, and all that it started, after some part of half of so many `seconds`: later ones take less than
-        the first. One that ends before is not counted as killed."""
-        after, process = self._random.uniform(0, seconds / 2), self._start(to)
+    def killed(self, to: str, seconds: Mapping[str, float]) -> None:
+        """Kills one, and all that it started: in a step drawn from those that it has not behind it, at a moment drawn
+        from the `seconds` that the step took once. One that ends before is not counted as killed."""
+        left = [name for name in seconds if name not in self._done()]
+        step, process = self._random.choice(left), self._start(to)
+        moment = self._random.uniform(0, seconds[step])
+        while process.poll() is None and not set(left[: left.index(step)]) <= set(self._done()):
+            time.sleep(POLL_SECONDS)
         try:
-            process.communicate(timeout=after)
+            process.communicate(timeout=moment)
             self.codes.append(process.returncode)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            self.kills.append({"after_seconds": round(after, 1), "done": self._done()})
+            self.kills.append({"meant": step, "after_seconds": round(moment, 1), "done": len(self._done())})
             print(f"killed: {self.kills[-1]}", file=sys.stderr, flush=True)
 
     def broken(self) -> list[str]:
