@@ -29,8 +29,6 @@ from training.workers import Workers
 
 KIND, MODEL = "ranking", "ranking"
 WARMUP = 4
-# How many standard errors a gain must be.
-SURE = 2.0
 Logits = npt.NDArray[np.float64]
 
 
@@ -40,7 +38,8 @@ class Config:
 
     Training ends after `epochs` passes over the lists, while the learning rate sinks to 5 % of its peak, or after
     `patience` evaluations (`evals_per_epoch` in each) without a better NDCG@10. `average`: of the weights, see
-    AdamConfig.
+    AdamConfig. The model counts as better than none where its gain on the newest lists is more than `sure` standard
+    errors.
     """
 
     ranker: RankerConfig = dataclasses.field(default_factory=RankerConfig)
@@ -55,6 +54,7 @@ class Config:
     patience: int = 4
     calibration_knots: int = 4
     metric: str = "NDCG@10"
+    sure: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -182,10 +182,9 @@ class Gain(NamedTuple):
     gain: float
     error: float
 
-    @property
-    def better(self) -> bool:
+    def better(self, sure: float) -> bool:
         """Whether chance would hardly do it: a few lists always have some model that orders them well."""
-        return self.gain > SURE * self.error
+        return self.gain > sure * self.error
 
 
 def gain(estimator: Estimator, lists: Lists, metric: str) -> Gain:
@@ -250,7 +249,7 @@ def _build(
         "unranked": found.unranked,
         "gain": found.gain,
         "gain_error": found.error,
-        "better": found.better,
+        "better": found.better(config.sure),
         "articles_per_second": round(result.examples_per_second),
         "train_seconds": round(result.seconds, 1),
     }

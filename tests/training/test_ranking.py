@@ -53,8 +53,8 @@ def test_the_model_says_what_its_readers_need(road: Road) -> None:
 
 
 def test_a_gain_that_chance_could_make_is_none() -> None:
-    assert Gain({}, 0.03, 0.014).better
-    assert not Gain({}, 0.03, 0.016).better
+    assert Gain({}, 0.03, 0.014).better(2.0)
+    assert not Gain({}, 0.03, 0.016).better(2.0)
     assert not Gain({}, -0.03, 0.001).better
 
 
