@@ -53,9 +53,11 @@ def test_the_model_says_what_its_readers_need(road: Road) -> None:
 
 
 def test_a_gain_that_chance_could_make_is_none() -> None:
+    """More than two standard errors of .014 and .016 are more than .028 and .032; of any loss nothing is sure."""
     assert Gain({}, 0.03, 0.014).better(2.0)
     assert not Gain({}, 0.03, 0.016).better(2.0)
-    assert not Gain({}, -0.03, 0.001).better
+    assert Gain({}, 0.03, 0.016).better(0.0)
+    assert not Gain({}, -0.03, 0.001).better(0.0)
 
 
 def test_a_feature_that_hardly_changes_is_not_blown_up(road: Road, tmp_path: pathlib.Path) -> None:
