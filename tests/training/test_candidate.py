@@ -59,8 +59,11 @@ def test_the_manifest_says_what_readers_need(road: Road) -> None:
     dataset = artifact.read_manifest(str(road.dataset), "dataset")
     contents = dict(manifest.contents)
     assert 0 < contents.pop("trained_until") < microseconds("until", road.until)
+    width = dataset.contents["embedding_dim"]
+    alike = {"dim": 16, "heads": 2, "blocks": 1, "history": 50, "smoothing": 0.7, "embedding_dim": width}
+    alike |= {name: dataset.contents[name] for name in ("title_buckets", "oov_article_buckets")}
     assert contents == {
-        "vector_dim": 16, "token_dim": 16, "history": 50, "embedding_dim": dataset.contents["embedding_dim"],
+        "vector_dim": 16, "token_dim": 16, "history": 50, "embedding_dim": width, "network": alike, "generation": 0,
     }  # fmt: skip
     signatures = tf.saved_model.load(str(road.candidate / "towers")).signatures
     article, user = (signatures[name].structured_input_signature[1] for name in ("article", "user"))
