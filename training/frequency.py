@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from preprocessing import artifact
 from training import evaluate, trial
 from training.presets import PRESETS
 from training.road import Road
@@ -63,10 +64,11 @@ class Frequency:
         if not (args.work / "loaded").exists():
             self._world.load(self._road, TABLES, BEFORE_ALL, end)
             (args.work / "loaded").touch()
-        first = trial.retrain(args.work / FIRST, TABLES, begin.isoformat(), lists=args.lists)
-        found: dict[str, Any] = {"first_cpu_seconds": first.all_cpu_seconds, "every": {}}
+        # Once only: another one would go on from it.
+        release, seconds = self._retrained(args.work / FIRST, begin)
+        found: dict[str, Any] = {"first_cpu_seconds": seconds, "every": {}}
         for every in args.every:
-            found["every"][every] = self._with(every, begin, end, first.release)
+            found["every"][every] = self._with(every, begin, end, release)
             print(json.dumps({every: found["every"][every]}), file=sys.stderr, flush=True)
         return found
 
@@ -76,7 +78,10 @@ class Frequency:
         if whole.exists():
             return dict(json.loads(whole.read_text()))
         if not folder.exists():
-            shutil.copytree(self._args.work / FIRST, folder)
+            half = folder.with_name(f"{folder.name}-half")
+            shutil.rmtree(half, ignore_errors=True)
+            shutil.copytree(self._args.work / FIRST, half)
+            half.rename(folder)
         step = end - begin if every == NONE else datetime.timedelta(seconds=seconds_of(every))
         spent, parts, moment = list[float](), list[pathlib.Path](), begin
         while moment < end:
@@ -86,7 +91,7 @@ class Frequency:
             parts.append(self._asked(folder, release, moment, moment + step))
             moment += step
         result = {"retrainings": len(spent), "cpu_seconds": round(sum(spent), 1), **self._scores(parts, begin, end)}
-        whole.write_text(json.dumps(result))
+        artifact.write_text_atomically(str(whole), json.dumps(result))
         return result
 
     def _retrained(self, folder: pathlib.Path, moment: datetime.datetime) -> tuple[str, float]:
@@ -94,7 +99,7 @@ class Frequency:
         note = folder / f"retrained-{moment:%d-%H%M}.json"
         if not note.exists():
             made = trial.retrain(folder, TABLES, moment.isoformat(), lists=self._args.lists, anew=self._args.anew)
-            note.write_text(json.dumps([made.release, made.all_cpu_seconds]))
+            artifact.write_text_atomically(str(note), json.dumps([made.release, made.all_cpu_seconds]))
         release, seconds = json.loads(note.read_text())
         return str(release), float(seconds)
 

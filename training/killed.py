@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     ends = [world.midnight(args.before + day) for day in range(args.times + 1)]
     world.load(road, TABLES, BEFORE_ALL, ends[0])
     seconds = killing.ended(ends[0].isoformat())
+    if not seconds:
+        raise StageError("the first retraining was refused: nothing says how long its steps take")
     usual, wrong = killing.left(), list[str]()
     with Asked(args.port) as asked:
         asked.start(str(killing.releases), args.work / "store.db")
@@ -66,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Killing:
-    """Retrainings below a folder, with another one for temporary files. `kills`: second and step of each;
+    """Retrainings below a folder, with another one for temporary files. `kills`: of each the
+    step and the seconds that were drawn, and how many steps were done;
     `codes`: what each run returned that was left to end."""
 
     def __init__(self, folder: pathlib.Path, seed: int) -> None:

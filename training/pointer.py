@@ -59,7 +59,7 @@ class BucketPlace:
         self._where, self._bucket, self._name = where, storage.Client().bucket(bucket), name
 
     def read(self) -> tuple[str | None, int]:
-        from google.api_core.exceptions import NotFound
+        from google.api_core.exceptions import NotFound, PreconditionFailed
 
         blob = self._bucket.get_blob(self._name)
         if blob is None:
@@ -67,7 +67,7 @@ class BucketPlace:
         version = int(blob.generation or 0)
         try:
             return blob.download_as_bytes(if_generation_match=version).decode(), version
-        except NotFound as error:
+        except (NotFound, PreconditionFailed) as error:
             raise MovedError(f"{self._where} was replaced while it was read") from error
 
     def replace(self, text: str, version: int) -> None:
