@@ -50,6 +50,12 @@ skew: .venv/installed .venv-emulator/installed ## compare what a service ranks b
 	$(RUN) services skew --releases $(or $(RELEASES),$$(echo $(BUILD)/simulated_*/releases)) --logs $(or $(LOGS),$(BUILD)/simulated) \
 	  $(if $(REQUESTS),--requests $(REQUESTS))
 
+.PHONY: experiment
+experiment: .venv/installed .venv-emulator/installed ## three experiments on simulated users, and what was true, after make demo [RELEASES=DIR LOGS=DIR]
+	$(if $(RELEASES),,$(MAKE) demo SERVE=0)
+	$(WITH_BIGQUERY) $(RUN) training ab-test --releases $(or $(RELEASES),$$(echo $(BUILD)/simulated_*/releases)) --logs $(or $(LOGS),$(BUILD)/simulated) \
+	  --work $(BUILD)/experiment
+
 .PHONY: test
 test: .venv/installed .venv-emulator/installed ## all tests
 	$(RUN) pytest

@@ -7,6 +7,7 @@ import sys
 COMMANDS = {
     "simulate": ("preprocessing.simulate", "write the logs of a simulated marketplace"),
     "oracle": ("preprocessing.simulate.oracle", "the best possible predictions for simulated logs"),
+    "visit": ("preprocessing.simulate.visit", "let simulated users use a running service"),
     "emulator": ("preprocessing.emulator", "run a command beside the embedded BigQuery"),
     "load": ("preprocessing.load", "check a folder of logs and load it into BigQuery"),
     "run": ("preprocessing.dataset", "make a dataset of the logs in BigQuery"),

@@ -81,20 +81,7 @@ class _Test:
     def run(self) -> dict[str, Any]:
         clients = Clients(self._processes.ports, self._known, self._ledger, self._args.per_second, self._args.seed)
         began, length = time.monotonic(), self._args.minutes * 60
-        due = collections.deque(
-            sorted(
-                [
-                    *(
-                        (at, self._swap)
-                        for at in np.arange(1, length / self._args.swap_seconds) * self._args.swap_seconds
-                    ),
-                    (KILLED * length, self._processes.kill_one),
-                    (AWAY * length, self._processes.stop_store),
-                    (AWAY * length + AWAY_SECONDS, self._processes.start_store),
-                ],
-                key=lambda one: float(one[0]),
-            )
-        )
+        due = collections.deque(self._happenings(length))
         clients.start()
         try:
             while (now := time.monotonic() - began) < length:

@@ -30,6 +30,8 @@ COMMANDS = {
     "submit": ("training.submit", "hand the retraining to Kubeflow, once or again and again"),
     "promote": ("training.promote", "put a release into service, or go back to one that was"),
     "targets": ("training.targets", "choose the views that are to be predicted"),
+    "experiment": ("training.experiment", "tell what the arms of an experiment are worth"),
+    "ab-test": ("training.ab_test", "put simulated users through experiments whose truth is known"),
     "evaluate": ("training.evaluate", "score predictions, beside popularity and the oracle's"),
     "preset": ("training.kinds", "tell what kind of logs a dataset is made of"),
     "quality": ("training.quality", "make every stage on some logs, play the past again, score and report"),

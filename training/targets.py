@@ -152,14 +152,14 @@ def read_views(logs: str) -> Views:
     for name, values in (("event_time", pa.array(times)), ("event_id", table["event_id"].cast(pa.large_string()))):
         table = table.set_column(table.column_names.index(name), name, values)
     table = _first_received(table).sort_by([("event_time", "ascending"), ("event_id", "ascending")])
-    articles = _encode(table["article_id"])
+    articles = encode(table["article_id"])
     order = pc.sort_indices(articles.dictionary).to_numpy().astype(np.int64)
-    return _views(table, np.argsort(order)[_codes(articles)], articles.dictionary.take(pa.array(order)))
+    return _views(table, np.argsort(order)[codes_of(articles)], articles.dictionary.take(pa.array(order)))
 
 
 def _views(table: pa.Table, articles: Ints, article_ids: pa.Array) -> Views:
     regions = table["region_id"] if "region_id" in table.column_names else pa.chunked_array([pa.nulls(len(table))])
-    users = _codes(_encode(table["user_id"]))
+    users = codes_of(encode(table["user_id"]))
     by_user = np.argsort(users, kind="stable")
     nth = np.empty_like(users)
     nth[by_user] = nth_in_run(users[by_user])
@@ -169,7 +169,7 @@ def _views(table: pa.Table, articles: Ints, article_ids: pa.Array) -> Views:
         event_ids=table["event_id"].combine_chunks(),
         users=users,
         articles=articles,
-        regions=_codes(_encode(regions)),
+        regions=codes_of(encode(regions)),
         times=table["event_time"].to_numpy(),
         nth=nth,
         repeat=repeat,
@@ -217,7 +217,7 @@ def nth_in_run(keys: Ints) -> Ints:
 
 
 def _first_received(table: pa.Table) -> pa.Table:
-    event_ids = _encode(table["event_id"])
+    event_ids = encode(table["event_id"])
     if len(event_ids.dictionary) == len(table):
         return table
     last = np.iinfo(np.int64).max
@@ -225,7 +225,7 @@ def _first_received(table: pa.Table) -> pa.Table:
     if "received_at" in table.column_names:
         received = microseconds_of(table["received_at"], "received_at", null=last)
     order = np.argsort(received, kind="stable")
-    first = order[np.unique(_codes(event_ids)[order], return_index=True)[1]]
+    first = order[np.unique(codes_of(event_ids)[order], return_index=True)[1]]
     return table.take(pa.array(np.sort(first)))
 
 
@@ -238,10 +238,10 @@ def microseconds(flag: str, text: str) -> int:
     return (aware - EPOCH) // datetime.timedelta(microseconds=1)
 
 
-def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
+def encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """One array whose codes count the distinct values in order of appearance; null counts as an empty string."""
     return column.cast(pa.large_string()).fill_null("").combine_chunks().dictionary_encode()
 
 
-def _codes(encoded: pa.DictionaryArray) -> Ints:
+def codes_of(encoded: pa.DictionaryArray) -> Ints:
     return np.asarray(encoded.indices.to_numpy(), dtype=np.int64)

@@ -9,6 +9,7 @@ from preprocessing.simulate import appeal as model
 from preprocessing.simulate.appeal import Moment, Offer
 from preprocessing.simulate.catalogue import Catalogue
 from preprocessing.simulate.people import People, Schedule
+from preprocessing.simulate.reactions import Reactions, new_intents, react
 from preprocessing.simulate.world import DAY_US, SECOND_US, Bools, Floats, Ints, Parameters, Regions, Size
 
 IMPRESSION, VIEW, LEAVE, LIKE, CHAT, HIDE = range(len(EVENT_TYPES))
@@ -141,10 +142,7 @@ class Crowd:
         """Keeps or redraws what each user is after, a category and style drawn by the user's taste (Gumbel maximum)."""
         kept = np.where(first, self.parameters.intent_kept_between, self.parameters.intent_kept_in_session)
         new = (self.rng.random(len(who)) >= kept) | (turn == 0)
-        cells = self.world.catalogue.cells
-        liking = self.parameters.intent_sharpness * taste[new] @ cells.reshape(-1, cells.shape[2]).T
-        choice = np.argmax(liking + self.rng.gumbel(size=liking.shape), axis=1)
-        self.intent[:, who[new]] = np.divmod(choice, cells.shape[1])
+        self.intent[:, who[new]] = new_intents(taste[new], self.world.catalogue.cells, self.parameters, self.rng)
 
     def _page(self, who: Ints, moment: Moment, value: Floats) -> tuple[Ints, Bools]:
         """Columns of the offer [n, page] in order of position, and whether there was an article for the position.
@@ -167,31 +165,21 @@ class Crowd:
         return np.take_along_axis(page, order, axis=1), np.take_along_axis(shown, order, axis=1)
 
     def _react(self, page: Page) -> None:
-        """Opens articles from the top of the page downwards; each view ends before the next begins."""
-        rng, rules, shape = self.rng, self.parameters, page.columns.shape
-        looked = page.shown & (rng.random(shape) < model.examination(rules)[: shape[1]])
-        opened = looked & (rng.random(shape) < model.click_probability(page.value, rules))
-        spread = 0.2 * page.value.clip(-3, 3) + 0.7 * rng.standard_normal(shape)
-        dwell_ms = np.maximum(rules.dwell_median_seconds * 1000 * np.exp(spread), 500).astype(np.int64)
-        dwell_us = np.where(opened, dwell_ms * 1000, 0)
-        gap = (rng.uniform(0.5, 3, shape) * SECOND_US).astype(np.int64)
-        left = page.time_us[:, None] + np.cumsum(gap + dwell_us, axis=1)
-        opened &= left - dwell_us < np.minimum(self.offer.removed_us[page.columns], self.world.size.end_us)
-        hidden = looked & ~opened & (rng.random(shape) < rules.hide_rate * model.logistic(-page.value))
-        self.clock[page.who] = left[:, -1]
-        self.interest[page.who[np.nonzero(opened)[0]], page.columns[opened]] = rules.seen_weight
-        self.interest[page.who[np.nonzero(hidden)[0]], page.columns[hidden]] = 0
-        self._report(page, opened, hidden, left, dwell_ms)
+        until = np.minimum(self.offer.removed_us[page.columns], self.world.size.end_us)
+        found = react(page.value, page.shown, page.time_us, until, self.parameters, self.rng)
+        self.clock[page.who] = found.left_us[:, -1]
+        self.interest[page.who[np.nonzero(found.opened)[0]], page.columns[found.opened]] = self.parameters.seen_weight
+        self.interest[page.who[np.nonzero(found.hidden)[0]], page.columns[found.hidden]] = 0
+        self._report(page, found)
 
-    def _report(self, page: Page, opened: Bools, hidden: Bools, left: Ints, dwell_ms: Ints) -> None:
-        viewed = np.where(opened, left - dwell_ms * 1000, left)
+    def _report(self, page: Page, found: Reactions) -> None:
+        viewed, left = found.viewed_us, found.left_us
         self._log(IMPRESSION, page, page.shown, np.broadcast_to(page.time_us[:, None], left.shape))
-        self._log(VIEW, page, opened, viewed)
-        self._log(LEAVE, page, opened, left, dwell_ms)
-        for kind, bias in ((LIKE, self.parameters.like_bias), (CHAT, self.parameters.chat_bias)):
-            happy = self.rng.random(left.shape) < model.logistic(page.value + np.float32(bias))
-            self._log(kind, page, opened & happy, (viewed + left) // 2)
-        self._log(HIDE, page, hidden, left)
+        self._log(VIEW, page, found.opened, viewed)
+        self._log(LEAVE, page, found.opened, left, found.dwell_ms)
+        self._log(LIKE, page, found.liked, (viewed + left) // 2)
+        self._log(CHAT, page, found.chatted, (viewed + left) // 2)
+        self._log(HIDE, page, found.hidden, left)
 
     def _log(self, kind: int, page: Page, mask: Bools, time: Ints, dwell_ms: Ints | None = None) -> None:
         mask = mask & (time < self.world.size.end_us)
