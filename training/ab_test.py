@@ -35,15 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--logs", type=pathlib.Path, required=True, metavar="FOLDER", help="that `preprocessing simulate` wrote")
     argument("--releases", required=True, metavar="FOLDER", help="the release in service there was made of these logs")
     argument("--work", type=pathlib.Path, required=True, metavar="FOLDER", help="for all that is made")
-    argument("--days", type=float, default=28.0, help="as often as in so many days users come [%(default)s]")
+    argument("--days", type=float, default=14.0, help="as often as in so many days users come [%(default)s]")
     argument("--seed", type=int, default=0, help="of what users do [%(default)s]")
     argument("--port", type=int, default=8095)
 
 
 def run(args: argparse.Namespace) -> int:
     """The last line printed is one JSON object: the visits, and for each experiment what it told, and the lift of views
-    an impression that there was on average. Returns 1 where an event did not reach the tables, or an experiment is not
-    to be believed."""
+    an impression that there was on average. Returns 1 where an event did not reach the tables. Raises StageError where a
+    stage fails, or an experiment is not to be believed."""
     road, folder = Road(), args.work / f"{time.time():.0f}"
     folder.mkdir(parents=True)
     end = newest_time(args.logs)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(_line(name, told) for name, told in found.items()), file=sys.stderr)
     lost = sum(visits["events"].values()) - _arrived(logs)
     print(json.dumps({"visits": visits, "lost_events": lost, "experiments": found}))
-    return int(lost != 0 or any(told["reasons"] for told in found.values()))
+    return int(lost != 0)
 
 
 def rules() -> dict[str, Any]:
