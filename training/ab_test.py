@@ -42,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The last line printed is one JSON object: the visits, and for each experiment what it told, and the lift of views
-    an impression that there was on average. Returns 1 where an event did not reach the tables. Raises StageError where a
-    stage fails, or an experiment is not to be believed."""
+    an impression that there was on average. Returns 1 where an event did not reach the tables.
+
+    Raises StageError where a stage fails, or an experiment is not to be believed.
+    """
     road, folder = Road(), args.work / f"{time.time():.0f}"
     folder.mkdir(parents=True)
     end = newest_time(args.logs)

@@ -78,7 +78,8 @@ def move(
     releases: str, release_id: str, who: str, why: str, verdict: str | None = None, expect: str | None = None
 ) -> tuple[str, str]:
     """Lets CURRENT name a release, whose files are all there as the manifest says; returns its id and that of the one
-    before, "" where there was none. Nothing happens where it is named already.
+    before, "" where there was none. Nothing happens where it is named already; whoever was killed after moving it may
+    ask for the same again.
 
     Raises PromotionError where `expect` is another one than CURRENT names, MovedError where CURRENT was moved
     meanwhile, and ArtifactError for a release that is not whole.
@@ -91,6 +92,9 @@ def move(
         text, version = place.read()
         seen = _parsed(artifact.join(releases, artifact.CURRENT), text)
         previous = str(seen["id"]) if seen else NOBODY_YET
+        came_from = str(seen.get("previous") or NOBODY_YET) if seen else NOBODY_YET
+        if previous == release_id and expect == came_from:
+            return release_id, came_from
         if expect is not None and expect != previous:
             raise PromotionError(f"CURRENT names {previous or 'nothing'}, expected {expect or 'nothing'}")
         if previous == release_id:

@@ -35,7 +35,9 @@ def main(releases: str, kill_at: int) -> None:
             (draft.folder / "towers").mkdir()
             for name in ("towers/model", "tokens.npy"):
                 (draft.folder / name).write_text(name)
-    promote.move(releases, identity.id, "killed", "new")
+    # As a retraining does: from the release that it was compared with.
+    before = artifact.Identity("release", {"number": 1}, {}, "source", "lock").id
+    promote.move(releases, identity.id, "killed", "new", expect=before)
     oldest = artifact.Identity("release", {"number": 0}, {}, "source", "lock")
     if artifact.exists(artifact.join(releases, oldest.id)):
         retain.delete(artifact.join(releases, oldest.id))

@@ -71,6 +71,22 @@ def test_a_release_goes_into_service_and_back(
     assert all(entry["at"] <= later["at"] for entry, later in itertools.pairwise(history))
 
 
+def test_a_move_that_was_made_may_be_asked_for_again(
+    releases: pathlib.Path, three: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = three
+    for _ in range(2):
+        assert asked(releases, "--release", first, "--without-verdict", "--expect", "") == 0
+        assert json.loads(capsys.readouterr().out) == {"id": first, "previous": None, "moved": True}
+    for _ in range(2):
+        assert asked(releases, "--release", second, "--without-verdict", "--expect", first) == 0
+        assert json.loads(capsys.readouterr().out) == {"id": second, "previous": first, "moved": True}
+    assert [entry["id"] for entry in promote.entries(str(releases))] == [first, second]
+    # From elsewhere than it came from it is another move.
+    assert asked(releases, "--release", second, "--without-verdict", "--expect", third) == 2
+    assert f"CURRENT names {second}, expected {third}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
