@@ -31,6 +31,8 @@ from training.targets import EPOCH
 from training.warm import Start, description, open_start, take_over
 from training.workers import Workers
 
+WARM_EVALUATIONS = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -39,8 +41,9 @@ class Config:
     Training ends after `max_steps` (`epochs` passes over the views, of no more than `most_views` in all and no fewer
     than `least_steps`), while the learning rate sinks to 5 % of its peak, or after `patience` evaluations (one every
     `eval_every` steps) without a better `metric`: HR@200, HR@10, NDCG@10 or MAP. Where it goes on from a release,
-    `warm_epochs` passes over the windows that it then takes, `least_warm_steps` at least, with `warm_learning_rate`
-    (tried: docs/decisions/0014-going-on-from-a-release.md).
+    `warm_epochs` passes over the windows that it then takes, `least_warm_steps` at least but for no more than
+    `most_warm_epochs`, with `warm_learning_rate`, four evaluations on the way, and one before the first step (tried:
+    docs/decisions/0014-going-on-from-a-release.md).
     """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -53,6 +56,7 @@ class Config:
     least_steps: int = 1000
     warm_epochs: int = 4
     least_warm_steps: int = 300
+    most_warm_epochs: int = 14
     warm_learning_rate: float = 2e-3
     eval_every: int = 250
     patience: int = 4
@@ -60,7 +64,8 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs", "most_views", "least_steps", "warm_epochs", "least_warm_steps")
+        names = ("epochs", "most_views", "least_steps", "warm_epochs", "least_warm_steps", "most_warm_epochs")
+        require_positive(self, *names)
 
     def max_steps(self, views: int) -> int:
         """For a dataset of so many views: a small one is seen more often, a large one less."""
@@ -68,7 +73,9 @@ class Config:
 
     def warm_steps(self, views: int) -> int:
         """For windows of so many views that training goes on with."""
-        return max(self.least_warm_steps, min(self.warm_epochs * views, self.most_views) // self.inputs.batch_views)
+        batch = self.inputs.batch_views
+        least = min(self.least_warm_steps, -(-self.most_warm_epochs * views // batch))
+        return max(1, least, min(self.warm_epochs * views, self.most_views) // batch)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +145,9 @@ def train(
     optimizer = AdamConfig(rate, clip_norm=config.clip_norm)
     run_config = RunConfig(work, config.seed, save_every_steps=config.eval_every, workers=crew)
     estimator = Estimator(build, config, run_config, optimizer, _warm_start(dataset, start) if start else None)
-    evaluation = EvalSpec(inputs.evaluate, config.eval_every, config.metric, config.patience)
+    # What is in service already is as good a model as any to begin with: training may keep it.
+    every = config.eval_every if start is None else -(-steps // WARM_EVALUATIONS)
+    evaluation = EvalSpec(inputs.evaluate, every, config.metric, config.patience, at_start=start is not None)
     result = train_and_evaluate(estimator, TrainSpec(inputs.train, steps), evaluation)
     return _candidate(estimator.network), inputs, result
 
@@ -177,7 +186,8 @@ def _build(
         "token_dim": dim,
         "history": config.network.history,
         "embedding_dim": network.articles.embedding_dim,
-        "trained_until": inputs.eval_from,
+        # Where training gained nothing, what was new is still to be learned.
+        "trained_until": start.trained_until if start and not result.best_step else inputs.eval_from,
         "network": description(config.network, dataset),
         "generation": start.generation + 1 if start else 0,
     }

@@ -124,13 +124,15 @@ class TrainSpec:
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
     """An evaluation every `every_steps` and after the last step; training stops after `patience` of them without a
-    better `metric`, None: never. `exporters` run at the end, with the best weights."""
+    better `metric`, None: never. `at_start`: one before the first step too, so that training can only gain.
+    `exporters` run at the end, with the best weights."""
 
     input_fn: EvalInputFn
     every_steps: int
     metric: str
     patience: int | None = None
     larger_is_better: bool = True
+    at_start: bool = False
     exporters: Sequence[Exporter] = ()
 
     def __post_init__(self) -> None:

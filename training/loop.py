@@ -23,9 +23,10 @@ class TrainingError(ValueError):
 class TrainResult:
     """What a run came to. The network holds the weights of `best_step`.
 
-    `steps`: done in all, over all processes of the run, as are `history` (step, mean training loss since the one
-    before and metrics of each evaluation) and `seconds` (wall time). `examples_per_second`, `steps_per_second`: of
-    training steps in this process, without the first one, evaluations and checkpoints; 0 when it made fewer than two.
+    `steps`: done in all, over all processes of the run, as are `history` (step and metrics of each evaluation, and but
+    at the start the mean training loss since the one before) and `seconds` (wall time). `examples_per_second`,
+    `steps_per_second`: of training steps in this process, without the first one, evaluations and checkpoints; 0 when it
+    made fewer than two.
     """
 
     steps: int
@@ -106,6 +107,8 @@ class _Run:
 
     def train(self, element_spec: Any, batches: Iterator[Batch], train_spec: TrainSpec) -> None:
         function = self._estimator.train_function(element_spec)
+        if self._eval_spec.at_start and not int(self._estimator.step):
+            self._evaluate_once(0)
         while not self._finished(train_spec.max_steps):
             begun = time.monotonic()
             batch = next(batches, None)
@@ -161,7 +164,8 @@ class _Run:
             value = metrics[self._eval_spec.metric]
             if not math.isfinite(value):
                 raise TrainingError(f"step {step}: {self._eval_spec.metric} is {value}: expected a finite number")
-            record.history.append({"step": step, "loss": record.loss_sum / record.loss_steps, **metrics})
+            loss = {"loss": record.loss_sum / record.loss_steps} if record.loss_steps else {}
+            record.history.append({"step": step, **loss, **metrics})
             record.loss_sum, record.loss_steps = 0.0, 0
             better = self._is_better(value)
             if better:
