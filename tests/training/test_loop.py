@@ -86,6 +86,29 @@ def test_stops_after_patience_and_restores_the_best(
     assert any((best != last).any() for best, last in zip(seen[best_step], seen[steps], strict=True))
 
 
+def test_what_it_began_with_is_kept_where_training_gains_nothing(tmp_path: pathlib.Path) -> None:
+    estimator = make_estimator(tmp_path, {"loss_scale": 1e-12})
+    seen = list[list[Any]]()
+    original = estimator.evaluate
+
+    def remember(input_fn: Any) -> dict[str, float]:
+        seen.append(weights_of(estimator.variables))
+        return original(input_fn)
+
+    estimator.evaluate = remember  # type: ignore[method-assign]
+    eval_spec = EvalSpec(Scripted(100, 400, 300), 2, "error", larger_is_better=False, at_start=True)
+    result = train_and_evaluate(estimator, TrainSpec(train_input, 4), eval_spec)
+    assert (result.best_step, result.steps) == (0, 4)
+    assert [entry["step"] for entry in result.history] == [0, 2, 4]
+    assert [sorted(entry) for entry in result.history] == [["error", "step"], *2 * [["error", "loss", "step"]]]
+    for ours, began in zip(weights_of(estimator.variables), seen[0], strict=True):
+        np.testing.assert_array_equal(ours, began)
+    # A run that is called again does not begin again.
+    eval_spec = EvalSpec(eval_input, 2, "error", larger_is_better=False, at_start=True)
+    again = train_and_evaluate(make_estimator(tmp_path), TrainSpec(train_input, 4), eval_spec)
+    assert again.history == result.history
+
+
 def test_training_learns_and_shows_it(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     estimator = make_estimator(tmp_path, summary_every_steps=50)
     eval_spec = EvalSpec(eval_input, 75, "error", larger_is_better=False)

@@ -13,6 +13,7 @@ from tests.stages import Road
 from tests.training.handmade import View, write_dataset
 from training.__main__ import main
 from training.articles import Articles
+from training.candidate import Config
 from training.dataset import Dataset
 from training.inputs import InputConfig, Inputs
 from training.network import CandidateNetwork, NetworkConfig
@@ -124,7 +125,7 @@ def flags(road: Road, tmp_path: pathlib.Path) -> list[str]:
     config = dict(artifact.read_manifest(str(road.candidate), "candidate").identity.config)
     given = {**config.pop("network"), **config.pop("inputs"), **config}
     paths = ["--dataset", str(road.dataset), "--out", str(tmp_path / "models"), "--work", str(tmp_path / "work")]
-    given["least_warm_steps"] = 40
+    given |= {"least_warm_steps": 40, "most_warm_epochs": 1000}
     return [*paths, *(part for name, value in given.items() for part in ("--" + name.replace("_", "-"), str(value)))]
 
 
@@ -137,9 +138,42 @@ def test_training_goes_on_from_a_release(road: Road, flags: list[str], capsys: p
     assert (manifest.contents["generation"], told["generation"]) == (1, 1)
     first = json.loads((road.candidate / "history.json").read_text())[0]
     history = json.loads((pathlib.Path(told["path"]) / "history.json").read_text())
-    # It begins where the other ended, not where that began.
-    assert history[0]["loss"] < first["loss"]
+    # It begins where the other ended, not where that began, and looks how good that is before the first step.
+    assert [entry["step"] for entry in history][:2] == [0, 10]
+    assert history[1]["loss"] < first["loss"]
     assert told["views_of_an_epoch"] < 0.9 * told["views"]
+
+
+def test_a_training_that_gains_nothing_leaves_the_towers_and_what_was_new(
+    road: Road, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rate = ("--warm-learning-rate", "30", "--clip-norm", "1000")
+    assert main(["candidate", *flags, "--warm", str(road.release), "--eval-share", "0.01", *rate]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["best_step"] == 0
+    contents = artifact.read_manifest(told["path"], "candidate").contents
+    before = artifact.read_manifest(str(road.release), "release").contents["trained_until"]
+    assert contents["trained_until"] == before
+    ours, theirs = (_reader(pathlib.Path(told["path"]) / "towers"), _reader(road.release / "towers"))
+    name = "tower/blocks/0/bias/.ATTRIBUTES/VARIABLE_VALUE"
+    np.testing.assert_array_equal(ours.get_tensor(name), theirs.get_tensor(name))
+
+
+def _reader(towers: pathlib.Path) -> Any:
+    return tf.train.load_checkpoint(str(towers / "variables" / "variables"))
+
+
+@pytest.mark.parametrize(
+    ("views", "steps"),
+    [
+        # Batches of 2,000 views: 14 passes over 1,000 are 7 batches; over 43,000 they are 301.
+        (1_000, 7), (1, 1), (43_000, 300),
+        # 4 passes over 200,000 are 400 batches.
+        (200_000, 400),
+    ],
+)  # fmt: skip
+def test_how_long_training_goes_on(views: int, steps: int) -> None:
+    assert Config().warm_steps(views) == steps
 
 
 def test_nothing_new_and_towers_of_another_kind(
