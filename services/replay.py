@@ -216,9 +216,8 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
         watermark={"events": len(played), "newest": int(played.times[-1]) if len(played) else None},
     )
     path = artifact.join(args.examples, identity.id)
-    told: dict[str, Any] = {}
-    if reused := artifact.exists(path):
-        return {"id": identity.id, "path": path, "reused": reused}
+    if artifact.exists(path):
+        return {"id": identity.id, "path": path, "reused": True, **artifact.read_manifest(path, examples.KIND).figures}
     with artifact.create(path, identity) as draft:
         with Examples(draft.folder, args.wrong, args.seed) as out:
             if args.protocol == LISTS:
@@ -231,7 +230,7 @@ def _write_examples(args: argparse.Namespace, replay: Replay, start: int) -> dic
                 told = _ask(args, replay, asking, start)
         examples.finish(draft, out, recommender.release.tokens.values, recommender.release.dimensions.history)
         draft.figures |= told
-    return {"id": identity.id, "path": path, "reused": reused, "lists": out.lists, "viewed": out.viewed, **told}
+    return {"id": identity.id, "path": path, "reused": False, **draft.figures}
 
 
 def _window(args: argparse.Namespace) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from preprocessing import artifact
 from services import log, newcomers, replay
 from services.__main__ import main
 from services.asking import ForPredictions
@@ -19,6 +20,7 @@ from services.questions import Sample, sampled_views
 from services.recommender import Recommender
 from services.release import Release
 from services.state import State
+from tests import stages
 from tests.services import tiny
 from tests.services.tiny import ARTICLES, DAY, HOUR, MIDNIGHT
 
@@ -203,3 +205,17 @@ def test_events_happen_in_the_order_of_time_then_id(tmp_path: pathlib.Path) -> N
     found = log.read(str(tmp_path), MIDNIGHT + DAY)
     assert found.event_ids.to_pylist() == ["c", "b", "z", "a"]
     assert found.times.tolist() == [MIDNIGHT + hours * HOUR for hours in (0, 1, 1, 2)]
+
+
+def test_examples_that_are_there_are_told_of_as_those_that_were_made(
+    road: stages.Road, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = artifact.read_manifest(str(road.examples), "examples")
+    config = dict(manifest.identity.config)
+    days = (datetime.datetime.fromisoformat(road.until) - datetime.timedelta(days=2)).isoformat(), road.until
+    flags = ("--from", days[0], "--to", days[1], "--sample", "1", "--candidates", str(config["candidates"]))
+    places = ("--release", str(road.release), "--logs", str(road.logs), "--examples", str(road.examples.parent))
+    assert main(["replay", *places, *flags]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told == {"id": road.examples.name, "path": str(road.examples), "reused": True, **manifest.figures}
+    assert told["lists"] > 0
