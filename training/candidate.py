@@ -145,12 +145,9 @@ def train(
     optimizer = AdamConfig(rate, clip_norm=config.clip_norm)
     run_config = RunConfig(work, config.seed, save_every_steps=config.eval_every, workers=crew)
     estimator = Estimator(build, config, run_config, optimizer, _warm_start(dataset, start) if start else None)
-    every, margin = config.eval_every, None
-    if start is not None:
-        # What is in service stays where training makes it worse by more than chance: by the largest standard error that
-        # the mean of so many answers between 0 and 1 has.
-        every, margin = -(-steps // WARM_EVALUATIONS), 0.5 / len(inputs.queries["length"]) ** 0.5
-    evaluation = EvalSpec(inputs.evaluate, every, config.metric, config.patience, start_margin=margin)
+    # What is in service already is as good a model as any to begin with: training may keep it.
+    every = config.eval_every if start is None else -(-steps // WARM_EVALUATIONS)
+    evaluation = EvalSpec(inputs.evaluate, every, config.metric, config.patience, at_start=start is not None)
     result = train_and_evaluate(estimator, TrainSpec(inputs.train, steps), evaluation)
     return _candidate(estimator.network), inputs, result
 

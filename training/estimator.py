@@ -124,22 +124,20 @@ class TrainSpec:
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
     """An evaluation every `every_steps` and after the last step; training stops after `patience` of them without a
-    better `metric`, None: never. `start_margin`: an evaluation before the first step too, which is the best where all
-    others are worse by more than this; None: none. `exporters` run at the end, with the best weights."""
+    better `metric`, None: never. `at_start`: one before the first step too, so that training can only gain.
+    `exporters` run at the end, with the best weights."""
 
     input_fn: EvalInputFn
     every_steps: int
     metric: str
     patience: int | None = None
     larger_is_better: bool = True
-    start_margin: float | None = None
+    at_start: bool = False
     exporters: Sequence[Exporter] = ()
 
     def __post_init__(self) -> None:
         require("every_steps", self.every_steps, self.every_steps >= 1, "an integer >= 1")
         require("patience", self.patience, self.patience is None or self.patience >= 1, "None or an integer >= 1")
-        margin = self.start_margin
-        require("start_margin", margin, margin is None or margin >= 0, "None or a number >= 0")
 
 
 class Estimator:

@@ -107,7 +107,7 @@ class _Run:
 
     def train(self, element_spec: Any, batches: Iterator[Batch], train_spec: TrainSpec) -> None:
         function = self._estimator.train_function(element_spec)
-        if self._eval_spec.start_margin is not None and not int(self._estimator.step):
+        if self._eval_spec.at_start and not int(self._estimator.step):
             self._evaluate_once(0)
         while not self._finished(train_spec.max_steps):
             begun = time.monotonic()
@@ -169,17 +169,12 @@ class _Run:
             record.loss_sum, record.loss_steps = 0.0, 0
             better = self._is_better(value)
             if better:
-                record.best_step, record.best_value, record.stale = step, self._to_beat(step, value), 0
+                record.best_step, record.best_value, record.stale = step, value, 0
                 self._checkpoints.save_best()
             else:
                 record.stale += 1
         self._progress.evaluated(step, metrics, better)
         self._save()
-
-    def _to_beat(self, step: int, value: float) -> float:
-        """What later evaluations must be better than: of the start less, so that chance alone does not keep it."""
-        margin = 0.0 if step else self._eval_spec.start_margin or 0.0
-        return value - margin if self._eval_spec.larger_is_better else value + margin
 
     def _is_better(self, value: float) -> bool:
         best = self._checkpoints.record.best_value

@@ -86,15 +86,6 @@ def test_stops_after_patience_and_restores_the_best(
     assert any((best != last).any() for best, last in zip(seen[best_step], seen[steps], strict=True))
 
 
-@pytest.mark.parametrize(("margin", "best_step"), [(0.0, 0), (5.0, 0), (15.0, 4)])
-def test_what_it_began_with_gives_way_to_what_is_hardly_worse(
-    tmp_path: pathlib.Path, margin: float, best_step: int
-) -> None:
-    estimator = make_estimator(tmp_path, {"loss_scale": 1e-12})
-    eval_spec = EvalSpec(Scripted(100, 130, 110), 2, "error", larger_is_better=False, start_margin=margin)
-    assert train_and_evaluate(estimator, TrainSpec(train_input, 4), eval_spec).best_step == best_step
-
-
 def test_what_it_began_with_is_kept_where_training_gains_nothing(tmp_path: pathlib.Path) -> None:
     estimator = make_estimator(tmp_path, {"loss_scale": 1e-12})
     seen = list[list[Any]]()
@@ -105,7 +96,7 @@ def test_what_it_began_with_is_kept_where_training_gains_nothing(tmp_path: pathl
         return original(input_fn)
 
     estimator.evaluate = remember  # type: ignore[method-assign]
-    eval_spec = EvalSpec(Scripted(100, 400, 300), 2, "error", larger_is_better=False, start_margin=0.0)
+    eval_spec = EvalSpec(Scripted(100, 400, 300), 2, "error", larger_is_better=False, at_start=True)
     result = train_and_evaluate(estimator, TrainSpec(train_input, 4), eval_spec)
     assert (result.best_step, result.steps) == (0, 4)
     assert [entry["step"] for entry in result.history] == [0, 2, 4]
@@ -113,7 +104,7 @@ def test_what_it_began_with_is_kept_where_training_gains_nothing(tmp_path: pathl
     for ours, began in zip(weights_of(estimator.variables), seen[0], strict=True):
         np.testing.assert_array_equal(ours, began)
     # A run that is called again does not begin again.
-    eval_spec = EvalSpec(eval_input, 2, "error", larger_is_better=False, start_margin=0.0)
+    eval_spec = EvalSpec(eval_input, 2, "error", larger_is_better=False, at_start=True)
     again = train_and_evaluate(make_estimator(tmp_path), TrainSpec(train_input, 4), eval_spec)
     assert again.history == result.history
 
