@@ -2,11 +2,12 @@
 
 import http.server
 import json
-import threading
 from typing import Any
 
+from tests.served import Served
 
-class Listener:
+
+class Listener(Served):
     """`heard`: the bodies of all POSTs to `url`, in their order; answered with `status`."""
 
     def __init__(self, status: int = 200) -> None:
@@ -23,15 +24,5 @@ class Listener:
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> "Listener":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
+        self.url += "/hook"

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from preprocessing.__main__ import main
+from tests.served import Served
 
 PAGE = 16
 Answer = tuple[int, dict[str, Any]]
 
 
-class Played:
+class Played(Served):
     """A service: `asked` and `told` are what was sent to it; it answers with `articles` in turn, first refusing
     `refusals` calls with a status."""
 
@@ -42,9 +43,7 @@ class Played:
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(Handler)
 
     def answer(self, path: str, body: dict[str, Any]) -> Answer:
         with self._lock:
@@ -62,15 +61,6 @@ class Played:
             ]
             whole = {"request_id": f"q{number}", "release_id": "r", "degraded": None if number else "ranking_late"}
             return 200, {**whole, "variant": ["x:a", None][number % 2], "items": items}
-
-    def __enter__(self) -> "Played":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
