@@ -3,7 +3,6 @@
 import argparse
 import datetime
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -89,8 +88,7 @@ def _visits(args: argparse.Namespace, road: Road, folder: pathlib.Path, end: str
     file.write_text(json.dumps(rules()), encoding="utf-8")
     road.run("import", "services", "import", "--store", store, "--logs", str(args.logs))
     flags = ("--releases", args.releases, "--store", store, "--rules", str(file), "--as-of", end)
-    os.environ |= PATIENT
-    with Service(road, flags, args.port):
+    with Service(road, flags, args.port, PATIENT):
         asked = ("--logs", str(args.logs), "--url", f"http://127.0.0.1:{args.port}")
         drawn = ("--days", str(args.days), "--seed", str(args.seed))
         return road.run("visit", "preprocessing", "visit", *asked, *drawn)

@@ -4,6 +4,7 @@ import argparse
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,16 +128,19 @@ def ask(port: int, request: dict[str, Any]) -> Any:
 
 
 class Service:
-    """Starts the service and waits until it is ready; stops it at the end."""
+    """Starts the service, with these variables beside the usual ones, and waits until it is ready; stops it at the
+    end."""
 
-    def __init__(self, road: Road, flags: Sequence[str], port: int) -> None:
-        self.road, self.flags, self.port = road, flags, port
+    def __init__(
+        self, road: Road, flags: Sequence[str], port: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.road, self.flags, self.port, self.environment = road, flags, port, environment or {}
 
     def __enter__(self) -> "subprocess.Popen[bytes]":
         began = time.monotonic()
         command = ["services", "serve", *self.flags, "--port", str(self.port)]
         print(f"\n== serve: python -m {' '.join(command)}", file=sys.stderr, flush=True)
-        self.process = subprocess.Popen([sys.executable, "-m", *command])
+        self.process = subprocess.Popen([sys.executable, "-m", *command], env={**os.environ, **self.environment})
         try:
             self._wait(began)
         except BaseException:
